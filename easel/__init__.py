@@ -1,0 +1,1 @@
+"""What the chat side and the painting side must read alike: jobs, catalog, queue, settings, errors."""
