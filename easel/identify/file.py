@@ -1,0 +1,98 @@
+"""Identifies one weights file or diffusers folder."""
+
+import statistics
+import struct
+import zipfile
+from pathlib import Path
+
+from easel.catalog import Base, ModelKind
+from easel.errors import ModelUnusable
+from easel.identify.folder import INDEX, identify_folder
+from easel.identify.header import Header, read_header
+from easel.identify.identified import Identified, base_of, family_of
+from easel.identify.kinds import told_by_names
+from easel.identify.metadata import completed
+from easel.identify.weights import Weights
+
+PICKLES = frozenset({".ckpt", ".pt", ".pth", ".bin"})
+"""Formats that run code when they are loaded the plain way."""
+
+_SD2_MARK = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
+_NUMBERS = {"F16": "e", "F32": "f"}
+
+
+def identify(path: Path, folder: ModelKind | None = None) -> Identified:
+    """Tell what `path` is without loading it; `folder` is what its place says, used only where nothing else can tell.
+
+    Never raises for a bad file: what is wrong with it stands in `problem`.
+    """
+    if (path / INDEX).is_file():
+        seen = identify_folder(path)
+    elif path.suffix.lower() in PICKLES:
+        seen = _pickle(path, folder)
+    else:
+        seen = _safetensors(path, folder)
+    return _named(seen, path.stem if path.is_file() else path.name)
+
+
+def _safetensors(path: Path, folder: ModelKind | None) -> Identified:
+    try:
+        header = read_header(path)
+        seen = told_by_names(Weights(header))
+        if seen.kind is None and seen.problem and folder is ModelKind.UPSCALER and _enlarges(header):
+            seen = Identified(kind=ModelKind.UPSCALER)
+        seen = completed(seen, header.metadata)
+        if seen.kind is ModelKind.CHECKPOINT and seen.base is Base.SD2 and not seen.prediction_type:
+            seen = seen.changed(prediction_type=_sd2_prediction(path, header))
+    except ModelUnusable as error:
+        return Identified(kind=folder, problem=str(error))
+    except OSError as error:
+        return Identified(kind=folder, problem=f"It can not be read: {error.strerror}.")
+    return seen
+
+
+def _enlarges(header: Header) -> bool:
+    """Tell whether anything takes the three colours of a picture, as every architecture of enlargers does."""
+    return any(len(tensor.shape) == 4 and tensor.shape[1] == 3 for tensor in header.tensors.values())
+
+
+def _sd2_prediction(path: Path, header: Header) -> str:
+    """Tell 768-v from 512-base by the spread of 320 numbers, as ComfyUI does (comfy/model_detection.py, `SD20`)."""
+    tensor = header.tensors.get(_SD2_MARK)
+    if tensor is None or tensor.dtype not in _NUMBERS or tensor.end - tensor.start > 2**16:
+        return ""
+    with path.open("rb") as file:
+        file.seek(tensor.start)
+        raw = file.read(tensor.end - tensor.start)
+    spread = statistics.pstdev(struct.unpack(f"<{tensor.shape[0]}{_NUMBERS[tensor.dtype]}", raw))
+    return "v_prediction" if spread > 0.09 else "epsilon"
+
+
+def _pickle(path: Path, folder: ModelKind | None) -> Identified:
+    seen = Identified(kind=folder, pickled=True)
+    if folder is None:
+        return seen.changed(problem="Only its folder could tell what a pickle is; convert it to .safetensors.")
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            return seen.changed(problem="The file is empty.")
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                unpacked = sum(entry.file_size for entry in archive.infolist())
+            # torch stores without compression, so a larger sum is a bomb.
+            if unpacked > size:
+                return seen.changed(problem="It is compressed, as PyTorch never writes; it may be a bomb.")
+    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        return seen.changed(problem=f"It can not be read: {error}.")
+    return seen
+
+
+def _named(seen: Identified, name: str) -> Identified:
+    """Add what the file's name hints at and nothing else tells."""
+    if seen.kind is None:
+        return seen
+    base = seen.base
+    if base is None and not seen.context_dim and seen.kind is not ModelKind.UPSCALER:
+        base = base_of(name)
+    hinted = seen.hinted or base is not seen.base
+    return seen.changed(base=base, hinted=hinted, family=seen.family or family_of(name, base))
