@@ -1,0 +1,1 @@
+"""The only room that knows RQ and Redis: put, claim, place in line, cancel, progress, results, what is owed to whom."""

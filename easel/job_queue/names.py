@@ -1,0 +1,29 @@
+"""Names of the keys and callables that stand in Redis."""
+
+QUEUE = "images"
+RENDER_TASK = "worker.tasks.render"
+"""The one callable a worker accepts; a job names it, nobody imports it across the wall."""
+
+EVENTS = "easel:events"
+"""Pub/sub channel of hints (progress, done); lossy by design, never the only carrier."""
+
+OWED = "easel:owed"
+"""Sorted set of jobs whose asker still waits for a message: job id -> when to look again (Redis time)."""
+
+RECORD = "easel:job:"
+"""Prefix of the hash that remembers one job: envelope, placeholder, progress, result."""
+
+RQ_ROOT = "rq"
+
+
+def record_key(job_id: str) -> str:
+    return RECORD + job_id
+
+
+def blob_key(name: str) -> str:
+    return f"easel:blob:{name}"
+
+
+def mouth_key(job_id: str) -> str:
+    """Return the lock of whoever may write to a job's message at the moment."""
+    return f"easel:mouth:{job_id}"

@@ -1,0 +1,86 @@
+"""What is owed to whom: every queued job has an entry here until its asker has seen the end of it."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import RedisError
+
+from easel.job_queue import names
+from easel.job_queue.queue import JobQueue
+
+log = logging.getLogger(__name__)
+
+LOOK_LEASE_S = 60
+"""A job taken for a look comes up again after this time, should its taker die."""
+MOUTH_S = 60
+DELIVERED_BLOB_S = 3600
+
+
+class Owed:
+    """The delivery side of the queue: take what is due, look again later, settle."""
+
+    def __init__(self, queue: JobQueue) -> None:
+        self.queue = queue
+        self.connection = queue.connection
+
+    def take(self, limit: int) -> list[str]:
+        """Return job ids whose message is due for a look, at most `limit`; each goes to one taker."""
+        ids = self.queue.scripts.run("take_owed", keys=[names.OWED], args=[limit, LOOK_LEASE_S])
+        return [job_id.decode() for job_id in ids]
+
+    def look_again(self, job_id: str, seconds: float) -> None:
+        self.connection.zadd(names.OWED, {job_id: self.queue.now() + seconds}, xx=True)
+
+    def settle(self, job_id: str, pictures: tuple[str, ...] = ()) -> None:
+        """The asker has seen the end: nothing is owed any more, and the pictures may go soon."""
+        with self.connection.pipeline() as pipe:
+            pipe.hset(names.record_key(job_id), "delivered", "1")
+            pipe.zrem(names.OWED, job_id)
+            pipe.delete(names.mouth_key(job_id))
+            for name in pictures:
+                pipe.expire(names.blob_key(name), DELIVERED_BLOB_S)
+            pipe.execute()
+
+    def take_mouth(self, job_id: str, me: str) -> bool:
+        """Become the only one who may write to this job's message; False while somebody else is."""
+        return bool(self.connection.set(names.mouth_key(job_id), me, nx=True, ex=MOUTH_S))
+
+    def leave_mouth(self, job_id: str) -> None:
+        self.connection.delete(names.mouth_key(job_id))
+
+    def remember_message(self, job_id: str, message_id: str) -> None:
+        self.connection.hset(names.record_key(job_id), "message", message_id)
+
+
+@asynccontextmanager
+async def events(redis_url: str) -> AsyncIterator[AsyncIterator[dict[str, object]]]:
+    """Listen to the hints of all jobs; survives outages of Redis, during which hints are lost."""
+    connection = AsyncRedis.from_url(redis_url)
+    try:
+        yield _listen(connection)
+    finally:
+        await connection.aclose()
+
+
+async def _listen(connection: "AsyncRedis") -> AsyncIterator[dict[str, object]]:
+    while True:
+        try:
+            async with connection.pubsub() as pubsub:
+                await pubsub.subscribe(names.EVENTS)
+                async for message in pubsub.listen():
+                    if message["type"] == "message" and isinstance(event := _parsed(message["data"]), dict):
+                        yield event
+        except (RedisError, OSError) as error:
+            log.warning("lost the line to Redis: %s", error)
+            await asyncio.sleep(0.5)
+
+
+def _parsed(data: bytes) -> object:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
