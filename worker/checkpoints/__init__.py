@@ -1,0 +1,1 @@
+"""Checkpoints: loading them from the disk without the hub, and keeping them warm."""

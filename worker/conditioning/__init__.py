@@ -1,0 +1,1 @@
+"""Conditioning: from what the prompt says to what the UNet is told at each step."""

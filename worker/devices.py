@@ -1,0 +1,25 @@
+"""Which devices there are, asked without touching one: a touched device does not survive a fork."""
+
+import os
+
+# Threads that wait by spinning slow each other down tenfold when another program wants a core.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# torch then asks the driver's management library instead of creating a context.
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+
+import torch
+
+
+def visible_devices(wanted: str) -> list[str]:
+    """Return `cuda:0`, `cuda:1`, …, or `cpu` where there is no GPU; `wanted` names one and is believed."""
+    if wanted:
+        return [wanted]
+    return [f"cuda:{n}" for n in range(torch.cuda.device_count())] or ["cpu"]
+
+
+def weights_budget(device: torch.device) -> int:
+    """Return how many bytes of checkpoints may stay on the device; touches it."""
+    if device.type == "cuda":
+        # The rest is for activations, adapters and other programs.
+        return int(torch.cuda.get_device_properties(device).total_memory * 0.6)
+    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 0.4)
