@@ -1,0 +1,1 @@
+"""Discord: slash commands, completion and buttons over a gateway connection."""

@@ -1,0 +1,97 @@
+"""Slash commands made from the table: what a form asks for, what it offers while somebody types, what was filled in."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import Parameter, Signature
+from typing import Any, TypeAlias
+
+import discord
+from discord import app_commands
+
+from bot.commands import Choice, Command
+from bot.discord_bot.addresses import Interaction
+from bot.flags import parse
+from bot.options import Kind, Option
+from easel.errors import RequestError
+from easel.prompt.text import clean
+
+Filled: TypeAlias = Mapping[str, object]
+Handler: TypeAlias = Callable[[Interaction, Filled], Awaitable[None]]
+Suggest: TypeAlias = Callable[[str, str, Filled], list[Choice]]
+
+CHOICE = 100
+"""Characters of a suggestion."""
+TYPES: Mapping[Kind, discord.AppCommandOptionType] = {
+    "text": discord.AppCommandOptionType.string,
+    "integer": discord.AppCommandOptionType.integer,
+    "number": discord.AppCommandOptionType.number,
+}
+
+
+class _Field(app_commands.Transformer[discord.Client]):
+    """A field of a form, from its row of the table."""
+
+    def __init__(self, option: Option) -> None:
+        self._option = option
+
+    @property
+    def type(self) -> discord.AppCommandOptionType:
+        return TYPES[self._option.kind]
+
+    @property
+    def min_value(self) -> float | None:
+        return self._option.low
+
+    @property
+    def max_value(self) -> float | None:
+        return self._option.high
+
+    async def transform(self, _interaction: Interaction, value: Any, /) -> object:
+        return value
+
+
+class _SuggestingField(_Field):
+    def __init__(self, option: Option, suggest: Suggest) -> None:
+        super().__init__(option)
+        self._suggest = suggest
+
+    async def autocomplete(  # type: ignore[override]
+        self, interaction: Interaction, typed: str, /
+    ) -> list[app_commands.Choice[str]]:
+        try:
+            found = self._suggest(self._option.name, str(typed), dict(iter(interaction.namespace)))
+        except RequestError:
+            return []
+        # A single one too long, and Discord would refuse all.
+        return [app_commands.Choice(name=one.label, value=one.value) for one in found if len(one.value) <= CHOICE]
+
+
+def slash_command(command: Command, handler: Handler, suggest: Suggest) -> app_commands.Command[Any, ..., None]:
+    """Return the command as Discord shows it; `suggest` must answer from memory."""
+
+    async def callback(interaction: Interaction, **filled: object) -> None:
+        await handler(interaction, {name: value for name, value in filled.items() if value is not None})
+
+    asked = Parameter("interaction", Parameter.POSITIONAL_OR_KEYWORD)
+    fields = [_parameter(option, suggest) for option in command.options]
+    callback.__signature__ = Signature([asked, *fields])  # type: ignore[attr-defined]
+    described = app_commands.describe(**{option.name: option.help for option in command.options})(callback)
+    return app_commands.Command(name=command.name, description=command.help, callback=described)
+
+
+def _parameter(option: Option, suggest: Suggest) -> Parameter:
+    return Parameter(
+        option.name,
+        Parameter.KEYWORD_ONLY,
+        default=Parameter.empty if option.required else None,
+        annotation=_SuggestingField(option, suggest) if option.suggest else _Field(option),
+    )
+
+
+def read_form(options: tuple[Option, ...], filled: Filled) -> dict[str, object]:
+    """Read the fields, and the flags at the end of the first one, which a field of their own outweighs.
+
+    Raises BadValue for flags that make no sense.
+    """
+    text = options[0].name
+    given = {name: clean(value) if isinstance(value, str) else value for name, value in filled.items()}
+    return {**parse(str(given.pop(text, "")), options), **given}
