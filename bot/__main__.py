@@ -12,6 +12,7 @@ from easel.job_queue.connect import impatient, redis_of
 from easel.job_queue.queue import JobQueue
 from easel.library import WatchedLibrary
 from easel.logs import configure_logging
+from easel.parent import die_with_parent_if_told
 from easel.settings import Settings, load_settings
 
 Door = Callable[[Settings, Commands], Awaitable[None]]
@@ -55,6 +56,7 @@ async def serve(settings: Settings, url: str) -> None:
 
 
 def main() -> int:
+    die_with_parent_if_told()
     try:
         settings = load_settings()
         configure_logging(settings, secrets=[settings.signing_key().decode()])

@@ -22,6 +22,7 @@ from easel.job_queue.queue import JobQueue, JobState, Status
 from easel.jobs import Asker, FolderAddress, ImageResult, new_job_id
 from easel.library import WatchedLibrary
 from easel.logs import configure_logging
+from easel.parent import CHILD
 from easel.settings import Settings, load_settings
 
 POLL_S = 0.05
@@ -103,7 +104,7 @@ def _worker(settings: Settings) -> Iterator[None]:
             "`pip install -c constraints.txt -e '.[worker]'`, or start `easel worker` elsewhere."
         )
     process = subprocess.Popen(
-        [sys.executable, "-m", "worker"], env={**os.environ, **settings.environment()}, start_new_session=True
+        [sys.executable, "-m", "worker", CHILD], env={**os.environ, **settings.environment()}, start_new_session=True
     )
     try:
         yield

@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from easel.parent import CHILD
+
 log = logging.getLogger(__name__)
 
 GRACE_S = 110
@@ -63,7 +65,7 @@ class Family:
     def start(self, part: Part) -> None:
         # A group of its own: Ctrl+C reaches us alone, and we stop the parts in order.
         part.process = subprocess.Popen(
-            [sys.executable, "-m", part.module], env=self._environment, start_new_session=True
+            [sys.executable, "-m", part.module, CHILD], env=self._environment, start_new_session=True
         )
         log.info("%s runs as process %d", part.name, part.process.pid)
 

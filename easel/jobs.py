@@ -65,6 +65,25 @@ class Upscale(Frozen):
     """`Lanczos`, or the catalog name of an upscaler."""
 
 
+PlotField = Literal[
+    "steps", "cfg_scale", "seed", "sampler", "schedule", "checkpoint", "clip_skip", "denoising_strength"
+]
+
+
+class Axis(Frozen):
+    """One direction of a plot: what changes, and its values as they are written beside it."""
+
+    field: PlotField
+    values: Annotated[tuple[str, ...], Field(min_length=1, max_length=10)]
+
+
+class Plot(Frozen):
+    """The same picture under changing settings, laid out as one labelled sheet; at most 36 cells."""
+
+    x: Axis
+    y: Axis | None = None
+
+
 class ImageRequest(Frozen):
     """What was asked, every default filled in and the seed drawn: the picture is a function of this."""
 
@@ -103,6 +122,7 @@ class ImageRequest(Frozen):
     control: Control | None = None
     canvas: Canvas | None = None
     upscale: Upscale | None = None
+    plot: Plot | None = None
     enlarge: Annotated[int, Field(ge=1, le=8)] = 1
     """Pictures are enlarged by this factor (Lanczos) before they are posted; from the checkpoint's card."""
 

@@ -10,6 +10,7 @@ from easel.job_queue.lease_worker import LeaseWorker
 from easel.job_queue.queue import JobQueue
 from easel.library import WatchedLibrary
 from easel.logs import configure_logging
+from easel.parent import die_with_parent_if_told
 from easel.settings import Settings, load_settings
 from worker.devices import visible_devices
 from worker.diffusers_renderer import DiffusersRenderer
@@ -32,6 +33,7 @@ def _life(settings: Settings, url: str) -> Callable[[str, str, Callable[[], bool
 
 
 def main() -> int:
+    die_with_parent_if_told()
     try:
         settings = load_settings()
         configure_logging(settings, secrets=[settings.signing_key().decode()])

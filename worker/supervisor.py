@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from easel.job_queue.connect import impatient
 from easel.job_queue.lease_worker import give_back
 from easel.job_queue.queue import JobQueue
+from easel.parent import die_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -77,15 +78,16 @@ class Supervisor:
                 self._fork(device)
 
     def _fork(self, device: str) -> None:
+        me = os.getpid()
         name = f"{socket.gethostname()}-{device.replace(':', '')}-{os.urandom(3).hex()}"
         pid = os.fork()
         if pid:
             self._children[pid] = _Child(device, name, time.monotonic())
             log.info("worker %s runs as process %d", name, pid)
             return
-        os._exit(self._live(device, name))
+        os._exit(self._live(device, name, me))
 
-    def _live(self, device: str, name: str) -> int:
+    def _live(self, device: str, name: str, parent: int) -> int:
         """Be the child; return its exit status."""
         stop = {"asked": False}
         signal.signal(signal.SIGTERM, lambda *_: stop.update(asked=True))
@@ -93,6 +95,7 @@ class Supervisor:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        die_with_parent(parent)
         try:
             self._run(device, name, lambda: stop["asked"])
         except SystemExit as end:

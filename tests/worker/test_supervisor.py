@@ -98,3 +98,18 @@ def test_a_worker_that_can_not_start_is_tried_ever_more_rarely(redis_url: str, t
     assert time.monotonic() - time_of_third > 1
     process.terminate()
     assert process.wait(20) == 0
+
+
+def test_workers_go_when_their_supervisor_is_killed(redis_url: str, queue: JobQueue, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    program = PROGRAM.replace("json_devices", '["cpu"]')
+    process = subprocess.Popen([sys.executable, "-c", program, redis_url, str(log)], cwd=ROOT)
+    until(lambda: queue.workers() == 1)
+
+    process.kill()
+    process.wait()
+
+    worker = started(log)[0][1]
+    until(lambda: not Path(f"/proc/{worker}").exists())
+    assert queue.workers() == 0

@@ -12,6 +12,7 @@ from easel.errors import SettingsError
 from easel.job_queue.connect import patient, redis_of
 from easel.job_queue.queue import JobQueue
 from easel.logs import configure_logging
+from easel.parent import die_with_parent_if_told
 from easel.settings import Settings, load_settings
 from worker.delivery.api import Api
 from worker.delivery.discord import DiscordWriter, discord_headers
@@ -43,6 +44,7 @@ async def deliver(settings: Settings, url: str) -> None:
 
 
 def main() -> int:
+    die_with_parent_if_told()
     try:
         settings = load_settings()
         configure_logging(settings, secrets=[settings.signing_key().decode()])
