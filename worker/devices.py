@@ -1,9 +1,15 @@
-"""Which devices there are, asked without touching one: a touched device does not survive a fork."""
+"""Which devices there are, and how the libraries that use them are told to behave; imported before any of them.
+
+Devices are asked for without touching one: a touched device does not survive a fork.
+"""
 
 import os
 
 # Threads that wait by spinning slow each other down tenfold when another program wants a core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Nothing is ever asked of a hub, and transformers' hints about packages we do not want are not for our users.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 # torch then asks the driver's management library instead of creating a context.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 

@@ -73,6 +73,33 @@ class Run:
                     self.failures[event.job_id] = event
 
 
+class Watch:
+    """Counts the rows of every call of a UNet while it is watched, and makes some calls fail."""
+
+    def __init__(self, base: Base = Base.SD15) -> None:
+        unet: Any = tiny(base).unet
+        self.rows: list[int] = []
+        self.most = 1000
+        self.fails_on: Tensor | None = None
+        self._hook = unet.register_forward_pre_hook(self._called, with_kwargs=True)
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hook.remove()
+
+    def _called(self, _: object, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> None:
+        rows = len(args[0])
+        if rows > self.most:
+            raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {rows}.00 GiB.")
+        if self.fails_on is not None and any(
+            torch.equal(row, self.fails_on) for row in kwargs["encoder_hidden_states"]
+        ):
+            raise ValueError("these words are too much")
+        self.rows.append(rows)
+
+
 def alone(request: ImageRequest, checkpoint: Checkpoint, words: PromptPlan, start: Start | None = None) -> Tensor:
     """Return a job's latents from an engine of its own."""
     engine = wide_engine()

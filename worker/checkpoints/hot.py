@@ -3,7 +3,7 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -22,7 +22,20 @@ Locate = Callable[[ModelCard], Path]
 OnLeave = Callable[[str], None]
 """Told the name of each checkpoint that leaves, so that whoever still refers to it can let it go as well."""
 
-Key = tuple[str, str, str, str]
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What makes a warm checkpoint the one a card asks for; new files under an old name are another."""
+
+    name: str
+    path: Path
+    prediction_type: str
+    files: frozenset[tuple[str, int, int]]
+    """Name, bytes and nanoseconds of change of each weights file."""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(size for _, size, _ in self.files)
 
 
 class CheckpointCache:
@@ -45,7 +58,7 @@ class CheckpointCache:
         self._dtype = dtype or preferred_dtype(device)
         self._budget = budget
         self._on_leave = on_leave or (lambda name: None)
-        self._warm: OrderedDict[Key, Checkpoint] = OrderedDict()
+        self._warm: OrderedDict[_Key, Checkpoint] = OrderedDict()
 
     @property
     def warm(self) -> tuple[str, ...]:
@@ -58,15 +71,15 @@ class CheckpointCache:
 
     def get(self, card: ModelCard) -> Checkpoint:
         """Return the card's checkpoint, the very same object while it is warm; raises ModelUnusable, OutOfMemory."""
-        key = (card.name, f"{card.root}:{card.path}", card.sha256, card.prediction_type)
+        path = self._locate(card)
+        key = _Key(card.name, path, card.prediction_type, _weights_files(path))
         if key in self._warm:
             self._warm.move_to_end(key)
             return self._warm[key]
         # An older file under the same name would only take up room.
-        for stale in [other for other in self._warm if other[0] == card.name]:
+        for stale in [other for other in self._warm if other.name == card.name]:
             self._drop(stale)
-        path = self._locate(card)
-        self._make_room(_weights_on_disk(path))
+        self._make_room(key.nbytes)
         checkpoint = self._load(card, path)
         self._warm[key] = checkpoint
         self._make_room(0)
@@ -101,10 +114,10 @@ class CheckpointCache:
         if gone:
             self._give_back_memory()
 
-    def _drop(self, key: Key) -> None:
-        log.info("letting %s go", key[0])
+    def _drop(self, key: _Key) -> None:
+        log.info("letting %s go", key.name)
         del self._warm[key]
-        self._on_leave(key[0])
+        self._on_leave(key.name)
 
     def _give_back_memory(self) -> None:
         if self._device.type == "cuda":
@@ -125,5 +138,6 @@ def load_card(card: ModelCard, path: Path, device: torch.device, dtype: torch.dt
     return replace(checkpoint, scheduler_config=scheduler, file_hash=card.sha256[:10])
 
 
-def _weights_on_disk(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.rglob("*.safetensors"))
+def _weights_files(path: Path) -> frozenset[tuple[str, int, int]]:
+    stats = ((str(file), file.stat()) for file in path.rglob("*.safetensors"))
+    return frozenset((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)

@@ -10,6 +10,7 @@ from easel.jobs import ImageRequest
 from worker.checkpoints.checkpoint import Checkpoint
 from worker.conditioning.plan import PromptPlan
 from worker.engine.batching import Shape
+from worker.engine.estimate import finished
 from worker.engine.noise import brownian, first_noise, seeds
 from worker.engine.samplers import make_scheduler
 from worker.engine.start import Start
@@ -31,6 +32,8 @@ class Picture:
         self._mask = self._own(start.mask, index)
         self._extra = self._own(start.extra, index)
         self.latents = self._starting(pure=start.mask is not None and start.denoising_strength == 1)
+        self._seen = self.latents
+        self._told: tuple[Tensor, float, Tensor] | None = None
         if request.sampler == "DPM++ SDE":
             with self._noise.feeding(self._device):
                 self._scheduler.noise_sampler = brownian(self._scheduler, self.latents, seeds(request, index)[0])
@@ -53,15 +56,22 @@ class Picture:
     def progress(self) -> float:
         return self.at / max(1, self.total)
 
+    @property
+    def estimate(self) -> Tensor | None:
+        """What the last prediction makes of the picture, (1, 4, h, w) float32; None before the first."""
+        return None if self._told is None else finished(self._scheduler, *self._told)
+
     def sample(self) -> tuple[Tensor, float]:
         """Return what the UNet sees next, (1, channels, h, w), and its timestep."""
         timestep = self._timesteps[self.at]
         scaled: Tensor = self._scheduler.scale_model_input(self.latents, timestep)
+        self._seen = scaled
         return scaled if self._extra is None else torch.cat([scaled, self._extra], dim=1), float(timestep)
 
     def advance(self, prediction: Tensor) -> None:
         """Take one step with the UNet's guided prediction, (1, 4, h, w) float32."""
         timestep = self._timesteps[self.at]
+        self._told = self._seen, float(timestep), prediction
         with self._noise.feeding(self._device):
             latents = self._scheduler.step(prediction, timestep, self.latents, return_dict=False)[0]
         self.at += 1
@@ -143,6 +153,12 @@ class Denoising:
     def latents(self) -> Tensor:
         """(n, 4, h, w), float32."""
         return torch.cat([picture.latents for picture in self.pictures])
+
+    @property
+    def estimate(self) -> Tensor | None:
+        """What the pictures are about to be, (n, 4, h, w) float32; None until all of them have had a step."""
+        known = [one for picture in self.pictures if (one := picture.estimate) is not None]
+        return torch.cat(known) if len(known) == len(self.pictures) else None
 
     def ask(self, picture: Picture) -> Ask:
         positives, negative = self._plan.at(min(picture.step, self.request.steps - 1))

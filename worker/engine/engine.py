@@ -77,7 +77,9 @@ class Engine:
     def room(self, request: ImageRequest, checkpoint: Checkpoint) -> int:
         """Return how many more pictures like these can be taken on without slowing down those at work."""
         _, height, width = latent_shape(request, checkpoint)
-        rows = self.policy.limit(Shape(str(checkpoint.base), height, width, 77))
+        fresh = Shape(str(checkpoint.base), height, width, 77)
+        alike = [job.shape for job in self._jobs.values() if job.shape[:3] == fresh[:3]]
+        rows = max(self.policy.limit(shape) for shape in alike or [fresh])
         at_work = sum(len(job.pictures) for job in self._jobs.values())
         return max(0, max(1, rows // ROWS_PER_PICTURE) - at_work)
 
@@ -98,6 +100,12 @@ class Engine:
     def cancel(self, job_id: str) -> bool:
         """Drop a job before the next call; False if it is not here."""
         return self._jobs.pop(job_id, None) is not None
+
+    @torch.inference_mode()
+    def estimate(self, job_id: str) -> Tensor | None:
+        """Return what a job's pictures are about to be, (n, 4, h, w) float32; None before that is known, or if it is not here."""
+        job = self._jobs.get(job_id)
+        return None if job is None else job.estimate
 
     @torch.inference_mode()
     def step(self) -> list[Event]:

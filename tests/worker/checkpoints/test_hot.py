@@ -115,14 +115,23 @@ def test_a_checkpoint_that_left_is_freed(library: Path) -> None:
     assert [module() for module in freed] == [None, None, None]
 
 
-def test_a_new_file_under_the_same_name_takes_the_place_of_the_old(library: Path) -> None:
-    checkpoints = cache(library)
-    old = checkpoints.get(card("one", sha256="ab" * 32))
+def test_new_files_under_the_same_name_take_the_place_of_the_old(library: Path, tmp_path: Path) -> None:
+    shutil.copytree(library / "one", tmp_path / "one")
+    checkpoints = cache(tmp_path)
+    old = checkpoints.get(card("one"))
 
-    new = checkpoints.get(card("one", sha256="cd" * 32))
+    (tmp_path / "one" / "vae" / "diffusion_pytorch_model.safetensors").touch()
 
-    assert new is not old
+    assert checkpoints.get(card("one")) is not old
     assert checkpoints.warm == ("one",)
+
+
+def test_a_card_that_is_only_worded_anew_loads_nothing(library: Path) -> None:
+    checkpoints = cache(library)
+
+    first = checkpoints.get(card("one"))
+
+    assert checkpoints.get(card("one", title="The One", trigger_words=("cat",))) is first
 
 
 def test_a_single_file_is_refused(library: Path) -> None:

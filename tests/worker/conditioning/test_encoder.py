@@ -1,6 +1,5 @@
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import pytest
@@ -9,58 +8,11 @@ from torch import Tensor
 
 from easel.catalog import Base
 from easel.errors import BadPrompt, BadValue
-from easel.jobs import ImageRequest
-from tests.fakes.tiny_models import as_pipeline, tiny_checkpoint
-from worker.checkpoints.checkpoint import Checkpoint
+from tests.fakes.prompts import checkpoint, only, plan, pooled, request, same, widths
+from tests.fakes.tiny_models import as_pipeline
 from worker.conditioning.encoder import Encoder
-from worker.conditioning.plan import Conditioning, PromptPlan
 
 BASES = list(Base)
-
-
-@cache
-def checkpoint(base: Base) -> Checkpoint:
-    return tiny_checkpoint(base)
-
-
-def request(prompt: str, negative_prompt: str = "", **changes: Any) -> ImageRequest:
-    plain = ImageRequest(
-        prompt=prompt,
-        negative_prompt=negative_prompt,
-        checkpoint="tiny",
-        width=64,
-        height=64,
-        steps=10,
-        cfg_scale=7,
-        sampler="Euler",
-        schedule="Normal",
-        seed=1,
-    )
-    return plain.changed(**changes)
-
-
-def plan(base: Base, prompt: str, negative_prompt: str = "", **changes: Any) -> PromptPlan:
-    return Encoder(checkpoint(base)).plan(request(prompt, negative_prompt, **changes))
-
-
-def only(told: PromptPlan, step: int = 0) -> Conditioning:
-    ((positive, weight),), _ = told.at(step)
-    assert weight == 1
-    return positive
-
-
-def pooled(conditioning: Conditioning) -> Tensor:
-    assert conditioning.pooled is not None
-    return conditioning.pooled
-
-
-def same(one: Conditioning, other: Conditioning) -> bool:
-    return torch.equal(one.embeds, other.embeds)
-
-
-def widths(base: Base) -> list[int]:
-    encoders: tuple[Any, ...] = checkpoint(base).text_encoders
-    return [encoder.config.hidden_size for encoder in encoders]
 
 
 def encode_with_diffusers(base: Base, prompt: str, negative_prompt: str) -> list[Tensor]:
@@ -192,52 +144,6 @@ def test_an_empty_positive_prompt_is_encoded_on_sdxl() -> None:
     assert only(plan(Base.SDXL, "")).embeds.any()
 
 
-def test_editing_changes_the_text_after_its_step() -> None:
-    told = plan(Base.SD15, "a [cat:dog:0.4]", steps=5)
-
-    cat, dog = only(plan(Base.SD15, "a cat")), only(plan(Base.SD15, "a dog"))
-    assert [same(only(told, step), cat) for step in range(5)] == [True, True, False, False, False]
-    assert [same(only(told, step), dog) for step in range(5)] == [False, False, True, True, True]
-
-
-def test_alternation_takes_turns() -> None:
-    told = plan(Base.SD15, "a [cat|dog]", steps=4)
-
-    cat = only(plan(Base.SD15, "a cat"))
-    assert [same(only(told, step), cat) for step in range(4)] == [True, False, True, False]
-
-
-def test_the_negative_prompt_can_be_edited_too() -> None:
-    told = plan(Base.SDXL, "cat", "[bad:2]", steps=4)
-
-    assert [bool(told.at(step)[1].embeds.any()) for step in range(4)] == [False, False, True, True]
-
-
-def test_all_texts_of_a_plan_have_the_same_length() -> None:
-    told = plan(Base.SD15, "[cat:red BREAK cat:2] AND dog", "bad", steps=4)
-
-    lengths = {
-        text.embeds.shape[1]
-        for step in range(4)
-        for text in (*(positive for positive, _ in told.at(step)[0]), told.at(step)[1])
-    }
-    assert lengths == {154}
-
-
-def test_prompts_joined_by_and_keep_their_weights() -> None:
-    told = plan(Base.SD15, "a cat AND a dog :0.5 AND red:-1")
-
-    positives, _ = told.at(0)
-    assert [weight for _, weight in positives] == [1.0, 0.5, -1.0]
-    assert same(positives[1][0], only(plan(Base.SD15, "a dog")))
-
-
-def test_and_is_a_word_of_the_negative_prompt() -> None:
-    told = plan(Base.SD15, "cat", "red AND blue")
-
-    assert same(told.at(0)[1], only(plan(Base.SD15, "red and blue")))
-
-
 def test_network_tags_say_nothing() -> None:
     told = plan(Base.SD15, "a cat<lora:pencil sketch:0.8> <hypernet:sepia:0.5>", "bad<lora:x:1>")
 
@@ -301,58 +207,3 @@ def test_a_long_prompt_with_too_many_alternatives_is_refused() -> None:
 def test_a_clip_skip_beyond_the_encoder_is_refused() -> None:
     with pytest.raises(BadValue, match="at most 4"):
         plan(Base.SD15, "cat", clip_skip=5)
-
-
-def vectors(base: Base, count: int) -> Mapping[int, Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    return {width: torch.randn(count, width, generator=generator) for width in widths(base)}
-
-
-@pytest.mark.parametrize("base", [Base.SD15, Base.SD2])
-@pytest.mark.parametrize("count", [1, 3])
-def test_an_embedding_equals_that_of_diffusers(base: Base, count: int) -> None:
-    learned = vectors(base, count)
-    own = Encoder(checkpoint(base), embeddings={"mytok": learned}).plan(request("a photo of MyTok cat"))
-    # A copy of its own, as diffusers changes the tokenizer and the encoder.
-    with_diffusers = as_pipeline(tiny_checkpoint(base))
-    with_diffusers.tokenizer = type(with_diffusers.tokenizer)(
-        vocab=with_diffusers.tokenizer.get_vocab(),
-        merges=with_diffusers.tokenizer._merges,
-        pad_token=with_diffusers.tokenizer.pad_token,
-        model_max_length=77,
-    )
-    with_diffusers.load_textual_inversion(next(iter(learned.values())), token="mytok")
-
-    with torch.no_grad():
-        positive, _ = with_diffusers.encode_prompt(
-            "a photo of mytok cat", device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False
-        )
-
-    assert torch.allclose(only(own).embeds, positive, atol=1e-6)
-
-
-def test_an_embedding_goes_to_both_encoders_of_sdxl() -> None:
-    encoder = Encoder(checkpoint(Base.SDXL), embeddings={"neon": vectors(Base.SDXL, 2)})
-
-    with_it = only(encoder.plan(request("a neon cat")))
-
-    without = only(plan(Base.SDXL, "a neon cat"))
-    assert not torch.allclose(with_it.embeds[..., :32], without.embeds[..., :32])
-    assert not torch.allclose(with_it.embeds[..., 32:], without.embeds[..., 32:])
-    assert not torch.allclose(pooled(with_it), pooled(without))
-
-
-def test_an_embedding_is_gone_after_its_chunk() -> None:
-    encoder = Encoder(checkpoint(Base.SD15), embeddings={"neon": vectors(Base.SD15, 2)})
-
-    told = encoder.plan(request("a neon cat", "a red cat"))
-
-    assert same(told.at(0)[1], only(plan(Base.SD15, "a red cat")))
-    model: Any = checkpoint(Base.SD15).text_encoders[0]
-    assert not model.get_input_embeddings()._forward_hooks
-
-
-def test_an_embedding_of_another_base_is_read_as_words() -> None:
-    encoder = Encoder(checkpoint(Base.SD15), embeddings={"neon": {768: torch.ones(1, 768)}})
-
-    assert same(only(encoder.plan(request("a neon cat"))), only(plan(Base.SD15, "a neon cat")))

@@ -1,4 +1,3 @@
-from functools import cache
 from typing import Any
 
 import pytest
@@ -6,16 +5,10 @@ import torch
 
 from easel.catalog import Base
 from easel.errors import BadValue
-from tests.fakes.tiny_models import tiny_checkpoint
-from worker.checkpoints.checkpoint import Checkpoint
+from tests.fakes.prompts import checkpoint
 from worker.conditioning.chunks import Chunker, Token
 from worker.conditioning.embeddings import Embeddings
 from worker.conditioning.text_model import TextModel
-
-
-@cache
-def checkpoint(base: Base) -> Checkpoint:
-    return tiny_checkpoint(base)
 
 
 def text_model(base: Base) -> TextModel:

@@ -104,17 +104,27 @@ def test_latents_that_are_no_numbers_do_not_cost_the_vae_its_precision(vae: Any)
 
 @pytest.mark.parametrize("tiling", [False, True])
 def test_what_does_not_fit_is_decoded_in_pieces(vae: Any, tiling: bool) -> None:
-    latents = torch.nn.functional.interpolate(LATENTS[:1, :, :4, :4], scale_factor=8, mode="bilinear")
+    latents = torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(5))
     expected = decode(vae, latents, tiling=tiling)
     memory = Small(vae, 300)
 
     pixels = decode(vae, latents, tiling=tiling)
 
     assert memory.sizes[0] == 1024
-    assert max(memory.sizes[1:]) < 300
+    assert max(memory.sizes[1:]) == 256
+    assert (vae.tile_latent_min_size, vae.tile_sample_min_size) == (8, 64)
     assert pixels.shape == expected.shape
     # Pieces have their own mean and spread inside; the picture remains that picture.
     assert torch.corrcoef(torch.stack([pixels.flatten(), expected.flatten()]))[0, 1] > 0.9
+
+
+def test_pieces_get_smaller_until_they_fit(vae: Any) -> None:
+    memory = Small(vae, 300)
+
+    decode(vae, torch.zeros(1, 4, 64, 64))
+
+    assert list(dict.fromkeys(memory.sizes))[:3] == [4096, 1024, 256]
+    assert len(memory.sizes) > 10
 
 
 def test_what_does_not_fit_in_pieces_either_is_told_with_advice(vae: Any) -> None:

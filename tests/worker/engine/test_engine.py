@@ -1,6 +1,5 @@
 """Many jobs in one engine: nobody's picture depends on the neighbours, nobody's fault or leaving disturbs them."""
 
-import logging
 from typing import Any
 
 import pytest
@@ -10,44 +9,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from easel.catalog import Base
-from easel.errors import BadValue, OutOfMemory, RenderError, UnknownSampler
+from easel.errors import BadValue, UnknownSampler
 from easel.jobs import ImageRequest
 from easel.samplers import SAMPLERS, calls
-from tests.fakes.engine_jobs import Run, alone, plan, small, tiny, unlikeness, wide_engine
+from tests.fakes.engine_jobs import Run, Watch, alone, plan, small, tiny, unlikeness, wide_engine
 from worker.conditioning.plan import PromptPlan, Track
-from worker.engine.batching import BatchPolicy
+from worker.engine.batching import BatchPolicy, Shape
 from worker.engine.engine import Engine, Rendered, Stepped
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 
 NEAR = 1e-5
-
-
-class Watch:
-    """Counts the rows of every call of a UNet while it is watched, and makes some calls fail."""
-
-    def __init__(self, base: Base = Base.SD15) -> None:
-        unet: Any = tiny(base).unet
-        self.rows: list[int] = []
-        self.most = 1000
-        self.fails_on: Tensor | None = None
-        self._hook = unet.register_forward_pre_hook(self._called, with_kwargs=True)
-
-    def __enter__(self) -> "Watch":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._hook.remove()
-
-    def _called(self, _: object, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> None:
-        rows = len(args[0])
-        if rows > self.most:
-            raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {rows}.00 GiB.")
-        if self.fails_on is not None and any(
-            torch.equal(row, self.fails_on) for row in kwargs["encoder_hidden_states"]
-        ):
-            raise ValueError("these words are too much")
-        self.rows.append(rows)
 
 
 @settings(
@@ -221,106 +193,6 @@ def test_what_can_not_be_is_refused_at_the_door(changes: dict[str, Any], error: 
     assert not engine.busy
 
 
-def test_a_call_that_does_not_fit_is_made_smaller_and_nothing_is_lost() -> None:
-    checkpoint, engine = tiny(), wide_engine(16)
-    requests = {str(seed): small(steps=3, seed=seed, sampler="DPM++ 2M SDE") for seed in range(5)}
-    for name, request in requests.items():
-        engine.admit(name, request, checkpoint, plan(checkpoint, request.seed))
-
-    with Watch() as watch:
-        engine.step()
-        watch.most = 5
-        run = Run(engine)
-
-    assert max(watch.rows[1:]) <= 5
-    assert not run.failures
-    for name, request in requests.items():
-        assert unlikeness(run.latents[name], alone(request, checkpoint, plan(checkpoint, request.seed))) < NEAR
-
-
-def test_a_picture_alone_too_large_is_asked_for_row_by_row() -> None:
-    checkpoint, engine, words = tiny(), wide_engine(8), plan(tiny(), weights=(1.0, 0.5))
-    engine.admit("one", small(steps=2), checkpoint, words)
-
-    with Watch() as watch:
-        watch.most = 1
-        run = Run(engine)
-
-    assert watch.rows == [1] * 6
-    assert unlikeness(run.latents["one"], alone(small(steps=2), checkpoint, words)) < NEAR
-
-
-def test_what_does_not_fit_at_all_fails_with_advice_and_the_engine_lives_on(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL)
-    checkpoint, engine = tiny(), wide_engine(8)
-    engine.admit("one", small(steps=2), checkpoint, plan(checkpoint))
-
-    with Watch() as watch:
-        watch.most = 0
-        run = Run(engine)
-    engine.admit("two", small(steps=2), checkpoint, plan(checkpoint))
-
-    assert isinstance(run.failures["one"].error, OutOfMemory)
-    assert "64x64. Please ask for a smaller one" in str(run.failures["one"].error)
-    assert set(Run(engine).latents) == {"two"}
-
-
-def test_only_the_culprit_fails_and_its_neighbours_go_on(caplog: pytest.LogCaptureFixture) -> None:
-    checkpoint, engine = tiny(), wide_engine()
-    culprit = plan(checkpoint, 77)
-    engine.admit("before", small(steps=3), checkpoint, plan(checkpoint))
-    engine.admit("culprit", small(steps=3, batch_size=2), checkpoint, culprit)
-    engine.admit("after", small(steps=3, seed=2), checkpoint, plan(checkpoint))
-
-    with Watch() as watch:
-        watch.fails_on = culprit.at(0)[0][0][0].embeds[0]
-        run = Run(engine)
-
-    assert set(run.latents) == {"before", "after"}
-    assert set(run.failures) == {"culprit"}
-    assert type(run.failures["culprit"].error) is RenderError
-    assert "these words" not in str(run.failures["culprit"].error)
-    assert "these words are too much" in caplog.text
-    assert "culprit" in caplog.text
-    assert unlikeness(run.latents["after"], alone(small(steps=3, seed=2), checkpoint, plan(checkpoint))) < NEAR
-
-
-def test_a_plan_that_fails_in_the_middle_fails_only_its_job() -> None:
-    class Forgetful(PromptPlan):
-        def at(self, step: int) -> Any:
-            if step == 2:
-                raise LookupError("the words are gone")
-            return super().at(step)
-
-    checkpoint, engine = tiny(), wide_engine()
-    words = plan(checkpoint)
-    engine.admit("good", small(steps=4), checkpoint, words)
-    engine.admit("bad", small(steps=4), checkpoint, Forgetful(words.positives, words.negative))
-
-    run = Run(engine)
-
-    assert set(run.latents) == {"good"}
-    assert run.steps["bad"] == [(1, 4), (2, 4)]
-    assert isinstance(run.failures["bad"].error, RenderError)
-
-
-def test_a_lost_device_is_nobody_s_fault_and_goes_up() -> None:
-    class Lost(PromptPlan):
-        def at(self, step: int) -> Any:
-            if step:
-                raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
-            return super().at(step)
-
-    checkpoint, engine = tiny(), wide_engine()
-    words = plan(checkpoint)
-    engine.admit("one", small(steps=4), checkpoint, Lost(words.positives, words.negative))
-    engine.step()
-
-    with pytest.raises(torch.AcceleratorError):
-        engine.step()
-    assert engine.busy
-
-
 def test_words_change_at_their_step_also_where_a_step_has_two_calls() -> None:
     checkpoint = tiny()
     before, after = plan(checkpoint, 1), plan(checkpoint, 2)
@@ -349,6 +221,19 @@ def test_room_is_what_the_device_takes_less_what_is_at_work() -> None:
     assert engine.room(small(), checkpoint) == 2
     engine.admit("ten", small(batch_size=10), checkpoint, plan(checkpoint))
     assert engine.room(small(), checkpoint) == 0
+
+
+def test_room_follows_the_prompts_that_are_at_work() -> None:
+    checkpoint = tiny()
+    policy = BatchPolicy(torch.device("cpu"), first=2, most=32)
+    engine = Engine("cpu", policy)
+    engine.admit("long", small(steps=9), checkpoint, plan(checkpoint, chunks=3))
+    shape = Shape("sd15", 8, 8, 231)
+
+    for _ in range(3):
+        policy.record(shape, 2, 1.0)
+
+    assert engine.room(small(), checkpoint) == 1
 
 
 def test_more_pictures_than_fit_are_painted_after_one_another() -> None:

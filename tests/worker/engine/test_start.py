@@ -239,7 +239,7 @@ class Steering:
 def control_net(checkpoint: Checkpoint, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net: Any = diffusers.ControlNetModel.from_unet(checkpoint.unet).eval()  # type: ignore[no-untyped-call]
+        net: Any = diffusers.ControlNetModel.from_unet(checkpoint.unet).eval()
         for name, parameter in net.named_parameters():
             # A fresh ControlNet ends in zeros and would say nothing.
             if "controlnet_" in name:
