@@ -120,10 +120,6 @@ def _connector(address: WebAddress, before: int | None, private: frozenset[str])
     return _Connector(anywhere=named)
 
 
-class _Closed(OSError):
-    """What was looked up, or answered, is not open to everybody."""
-
-
 class _Connector(aiohttp.TCPConnector):
     """Connects to public IP addresses, checked when looked up, again before and again after connecting."""
 
@@ -135,7 +131,7 @@ class _Connector(aiohttp.TCPConnector):
 
     def _check(self, ip: str) -> None:
         if not (self._anywhere or is_public(ip)):
-            raise _Closed(errno.EACCES, f"{ip} is not public")
+            raise PermissionError(errno.EACCES, f"{ip} is not public")
 
     def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
         # Numeric hosts are never looked up, so this is the first that is seen of them.
@@ -150,14 +146,17 @@ class _Connector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
     ) -> Connection:
         connection = await super().connect(req, traces, timeout)
-        try:
-            peer = connection.transport.get_extra_info("peername") if connection.transport else None
-            self._check(str(peer[0]) if peer else "")
-        except _Closed as error:
-            connection.close()
-            # aiohttp would try an OSError again.
-            raise aiohttp.ClientConnectionError(str(error)) from error
-        return connection
+        peer, here = (_ip_of(connection.transport, end) for end in ("peername", "sockname"))
+        if self._anywhere or (is_public(peer) and peer != here):
+            return connection
+        connection.close()
+        # Not an OSError, which aiohttp would try again.
+        raise aiohttp.ClientConnectionError(f"{peer} is not public, or it is this machine")
+
+
+def _ip_of(transport: asyncio.Transport | None, end: str) -> str:
+    address = transport.get_extra_info(end) if transport else None
+    return str(address[0]) if address else ""
 
 
 class _Resolver(AbstractResolver):

@@ -79,7 +79,7 @@ def _shut_in() -> None:
         _, hard = resource.getrlimit(what)
         bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (bound, bound))
-    os.nice(10)  # the event loop that waits for us goes first
+    os.nice(5)  # the event loop that waits for us goes first
 
 
 def _opened(data: bytes) -> tuple[str, bytes]:

@@ -16,8 +16,8 @@ from easel.errors import BadValue
 from easel.uploads.child import DAMAGED
 from easel.uploads.sniff import header, sniff
 
-SECONDS = 20
-"""What opening may take by the clock; the child bounds its own computing."""
+SECONDS = 60
+"""What opening may take by the clock, on a machine that is busy rendering; the child bounds its own computing."""
 
 CHILDREN = 2
 """Pictures that are opened at once."""

@@ -1,13 +1,16 @@
 """Addresses that strangers give, against servers on loopback and a make-believe internet."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from easel.errors import BadValue
+from easel.uploads.decode import prepare
 from easel.web import Limits, fetch, opened
+from tests.fakes.hostile_pictures import encoded, noise
 from tests.fakes.internet import Handler, Internet, Server, serve
 
 Serve = Callable[..., Awaitable[Server]]
@@ -33,13 +36,13 @@ async def serving() -> AsyncIterator[Serve]:
     listening = []
 
     async def start(what: bytes | Handler, *, everywhere: bool = False) -> Server:
-        server, socket = await serve(what, everywhere=everywhere)
-        listening.append(socket)
+        server, door = await serve(what, everywhere=everywhere)
+        listening.append(door)
         return server
 
     yield start
-    for socket in listening:
-        socket.close()
+    for door in listening:
+        door.close()
 
 
 async def test_the_bytes_come_as_they_are(serving: Serve) -> None:
@@ -278,6 +281,19 @@ async def test_whoever_really_answers_must_be_public_too(internet: Internet, ser
     assert server.requests == [], "it was connected to, but told nothing"
 
 
+async def test_a_public_address_of_our_own_is_told_nothing(
+    internet: Internet, serving: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await serving(answer(b"SECRET"))
+    internet.put("ourselves.test", server, ip=PUBLIC)
+    monkeypatch.setattr(socket.socket, "getsockname", lambda sock: (PUBLIC, 40_000), raising=False)
+
+    with pytest.raises(BadValue, match="can not be reached"):
+        await fetch("http://ourselves.test/")
+
+    assert server.requests == []
+
+
 async def test_five_redirects_are_followed_and_no_more(serving: Serve) -> None:
     async def onward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         step = int(server.targets[-1].strip("/") or 0)
@@ -412,6 +428,32 @@ async def test_a_dead_port_and_a_closed_network_sound_alike(internet: Internet) 
         sentences.add(str(caught.value).replace(host, "HOST"))
 
     assert len(sentences) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "sentence"),
+    [
+        (b"<!doctype html><title>Log in</title>", "image/png", "a web page, not a picture"),
+        (b"", "image/png", "empty"),
+        (b"%!PS-Adobe", "image/jpeg", "a PostScript file"),
+        (b'{"error": 1}', "image/webp", "no picture that is known"),
+    ],
+)
+async def test_what_a_site_says_that_it_is_counts_for_nothing(
+    serving: Serve, body: bytes, kind: str, sentence: str
+) -> None:
+    server = await serving(answer(body, headers=f"Content-Type: {kind}\r\n"))
+
+    with pytest.raises(BadValue, match=sentence):
+        await prepare(await fetch(f"{server.url}picture.png", allow_private_hosts=LOCAL))
+
+
+async def test_a_picture_is_taken_whatever_it_is_called(serving: Serve) -> None:
+    server = await serving(answer(encoded(noise(40, 24), "WEBP"), headers="Content-Type: text/html\r\n"))
+
+    prepared = await prepare(await fetch(f"{server.url}page.html", allow_private_hosts=LOCAL))
+
+    assert (prepared.width, prepared.height) == (40, 24)
 
 
 async def test_a_large_file_can_be_read_as_it_comes(serving: Serve) -> None:

@@ -1,6 +1,10 @@
 """The one spelling of an address, and which IP addresses are open to everybody."""
 
+import re
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from easel.errors import BadValue
 from easel.web_address import is_public, web_address
@@ -84,3 +88,33 @@ def test_a_redirect_does_not_leave_tls() -> None:
 )
 def test_a_host_is_named_as_it_is_or_with_its_port(address: str, names: set[str], named: bool) -> None:
     assert web_address(address).is_named_in(names) is named
+
+
+ODDITIES = [
+    *"/@:[]%.。\\?#-_!&;=١１ßü",
+    "//",
+    "127",
+    "0x",
+    "::1",
+    "ffff",
+    "xn--",
+    "xn--a",
+    "8080",
+    "localhost",
+    "\u200d",
+    "é",
+]
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from(ODDITIES) | st.text(max_size=3), max_size=20).map("".join))
+def test_whatever_is_read_as_an_address_stays_the_same_when_read_again(rest: str) -> None:
+    try:
+        address = web_address(f"http://{rest}")
+    except BadValue:
+        return
+
+    assert re.fullmatch(r"[a-z0-9_.-]+|[0-9a-f:.]+", address.host)
+    assert (address.url.raw_host, address.url.port, address.url.user) == (address.host, address.port, None)
+    assert str(address.url).isascii()
+    assert web_address(str(address.url)).url == address.url

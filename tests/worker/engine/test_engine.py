@@ -23,7 +23,7 @@ NEAR = 1e-5
 
 
 @settings(
-    max_examples=5,
+    max_examples=4,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],
