@@ -9,10 +9,14 @@ from typing import NamedTuple
 import torch
 
 SAMPLES = 3
-"""Calls of one size before it is judged; the first warms up and does not count."""
+"""Calls of one size before it may grow; the first warms up and does not count."""
+DOUBTS = 8
+"""Calls of one size before it is given up: on a busy machine single calls say little, the best of several does."""
 GAIN = 0.95
 """A larger call must bring a row down to this share of the best smaller one's time; else it only delays."""
-PATIENCE = 512
+LOSS = 1.3
+"""A call that makes a row so much dearer is given up without doubts."""
+PATIENCE = 256
 """Calls until a size that brought nothing, or did not fit, is tried again: what disturbed it may have gone."""
 HEADROOM = 0.8
 """The share of free memory that a larger call may plan with."""
@@ -74,7 +78,7 @@ class BatchPolicy:
         known = self._of(shape)
         samples = known.seconds.setdefault(rows, [])
         samples.append(seconds / rows)
-        del samples[1 : -2 * SAMPLES]
+        del samples[1:-DOUBTS]
         if known.rest:
             known.rest -= 1
             if not known.rest:
@@ -84,8 +88,10 @@ class BatchPolicy:
 
     def _judge(self, known: _Known, rows: int) -> None:
         smaller = [min(took[1:]) for size, took in known.seconds.items() if 2 * size <= rows and len(took) >= SAMPLES]
-        if smaller and min(known.seconds[rows][1:]) > GAIN * min(smaller):
-            known.rows, known.rest = max(self._first, known.rows // 2), PATIENCE
+        cost = min(known.seconds[rows][1:]) / min(smaller) if smaller else 0.0
+        if cost > GAIN:
+            if cost > LOSS or len(known.seconds[rows]) >= DOUBTS:
+                known.rows, known.rest = max(self._first, known.rows // 2), PATIENCE
         elif 2 * known.rows <= self._most and self._fits(2 * known.rows * known.bytes_per_row):
             known.rows *= 2
 

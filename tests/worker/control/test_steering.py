@@ -31,7 +31,6 @@ from worker.engine.start import Start
 from worker.engine.unet import Rows
 
 # Diffusers' schedulers, on numpy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 
 BASES = list(Base)
 

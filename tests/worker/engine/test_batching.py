@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worker.engine.batching import PATIENCE, BatchPolicy, Shape
+from worker.engine.batching import DOUBTS, PATIENCE, BatchPolicy, Shape
 from worker.engine.memory import ran_out
 
 SMALL, LARGE = Shape("sd15", 8, 8, 77), Shape("sd15", 16, 16, 77)
@@ -32,12 +32,18 @@ def test_calls_grow_as_long_as_a_row_gets_cheaper() -> None:
 def test_a_call_that_brings_nothing_is_taken_back() -> None:
     sizes = busy(policy(), {2: 1.0, 4: 0.6, 8: 0.59})
 
-    assert sizes[:9] == [2] * 3 + [4] * 3 + [8] * 3
-    assert set(sizes[9:]) == {4}
+    assert sizes[:14] == [2] * 3 + [4] * 3 + [8] * DOUBTS
+    assert set(sizes[14:]) == {4}
 
 
 def test_a_large_model_on_a_cpu_stays_at_one_picture() -> None:
     sizes = busy(policy(), {2: 10.0, 4: 9.9})
+
+    assert sizes == [2] * 3 + [4] * DOUBTS + [2] * 19
+
+
+def test_a_call_that_costs_much_is_given_up_at_once() -> None:
+    sizes = busy(policy(), {2: 10.0, 4: 20.0})
 
     assert sizes == [2] * 3 + [4] * 3 + [2] * 24
 
@@ -54,7 +60,7 @@ def test_the_first_call_of_a_size_is_not_held_against_it() -> None:
 
 def test_after_a_while_it_tries_again() -> None:
     learner = policy()
-    busy(learner, {2: 1.0, 4: 1.1}, calls=6)
+    busy(learner, {2: 1.0, 4: 1.4}, calls=6)
     assert learner.limit(SMALL) == 2
 
     sizes = busy(learner, {2: 1.0, 4: 0.5, 8: 0.4}, calls=PATIENCE + 9, shape=SMALL)

@@ -17,8 +17,6 @@ from worker.conditioning.plan import PromptPlan, Track
 from worker.engine.batching import BatchPolicy, Shape
 from worker.engine.engine import Engine, Rendered, Stepped
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-
 NEAR = 1e-5
 
 

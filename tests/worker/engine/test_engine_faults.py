@@ -10,8 +10,6 @@ from easel.errors import OutOfMemory, RenderError
 from tests.fakes.engine_jobs import Run, Watch, alone, plan, small, tiny, unlikeness, wide_engine
 from worker.conditioning.plan import PromptPlan
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-
 NEAR = 1e-5
 
 

@@ -24,8 +24,6 @@ from worker.engine.engine import Rendered
 from worker.engine.preview import MOST_BYTES, SIDE, Previewer
 from worker.engine.start import Start
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-
 DEMO = Path(__file__).parents[3] / "models" / "Stable-diffusion" / "easel-demo"
 
 

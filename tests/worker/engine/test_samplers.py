@@ -13,8 +13,6 @@ from easel.samplers import AUTOMATIC, SAMPLERS, calls
 from worker.engine.noise import brownian
 from worker.engine.samplers import SCHEDULERS, make_scheduler
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-
 PUBLISHED = {
     "beta_start": 0.00085,
     "beta_end": 0.012,

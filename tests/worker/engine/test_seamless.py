@@ -12,8 +12,6 @@ from worker.engine.engine import Rendered
 from worker.engine.seamless import seamless
 from worker.engine.start import Start
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-
 NOISE = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(4))
 
 
