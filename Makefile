@@ -23,6 +23,9 @@ fix: .venv/dev                ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: .venv/worker             ## draw the pictures of the documentation again
+	$(BIN)/python docs/draw.py
+
 .venv/worker: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) --upgrade pip
