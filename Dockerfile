@@ -13,12 +13,14 @@ FROM base AS bot
 RUN pip install -c constraints.txt -e .
 USER easel
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD ["python", "-m", "easel.health", "bot"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=20s CMD ["python", "-m", "easel.health", "bot"]
 CMD ["easel", "bot"]
 
 FROM base AS worker
+# PyTorch's index of CPU builds, for machines without a GPU; empty takes what PyPI has.
+ARG PIP_EXTRA_INDEX_URL=
 RUN pip install -c constraints.txt -e '.[worker]'
 USER easel
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=5s --start-period=120s CMD ["python", "-m", "easel.health", "worker"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=120s CMD ["python", "-m", "easel.health", "worker"]
 CMD ["easel", "worker"]

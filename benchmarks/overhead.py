@@ -124,24 +124,23 @@ class Bench:
             said = await self.telegram.send("/imagine a red apple --steps 150 --size 64x64")
             job_id = job_id_for("telegram", said.chat.id, said.message_id)
             await answer_to(self.telegram, said, PATIENCE_S)
-            await self.telegram.wait_for(lambda one=job_id: _step(queue, one) >= 5, PATIENCE_S)
+            await self._painting(queue, job_id, 1, 5)
             (worker,) = children(child(up, "worker") or 0)
             os.kill(worker, signal.SIGKILL)
             killed = time.monotonic()
-            await self.telegram.wait_for(
-                lambda one=job_id: _attempts(queue, one) == 2 and _step(queue, one) >= 1, PATIENCE_S
-            )
+            await self._painting(queue, job_id, 2, 1)
             self.figures.rerun_s.append(time.monotonic() - killed)
             await self._settled(queue)
 
+    async def _painting(self, queue: JobQueue, job_id: str, attempt: int, step: int) -> None:
+        """Wait until the job is that far, at that attempt."""
 
-def _step(queue: JobQueue, job_id: str) -> int:
-    progress = queue.state(job_id).progress
-    return progress.step if progress else 0
+        def look() -> bool:
+            attempts = int(queue.connection.hget(names.record_key(job_id), "attempts") or 0)
+            progress = queue.state(job_id).progress
+            return attempts == attempt and progress is not None and progress.step >= step
 
-
-def _attempts(queue: JobQueue, job_id: str) -> int:
-    return int(queue.connection.hget(names.record_key(job_id), "attempts") or 0)
+        await self.telegram.wait_for(look, PATIENCE_S)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ with the same weights and threads. Both are timed in turns; ratios are of median
 import argparse
 import asyncio
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -81,6 +82,8 @@ class Rig:
         card = {"kind": "checkpoint", "path": f"Stable-diffusion/{self.weights.name}", "defaults": defaults}
         models_file.write_text(json.dumps({"default": name, "models": {name: card}}))
         settings = {"EASEL_MODELS_DIR": str(self.weights.parents[1]), "EASEL_MODELS_FILE": str(models_file)}
+        # As the worker sets it for itself: both wait for their threads in the same way.
+        settings["OMP_WAIT_POLICY"] = "PASSIVE"
         self.stack = ExitStack()
         self.product = self.stack.enter_context(Product(folder, Tokens(telegram=telegram), settings))
         self.bare = subprocess.Popen(
@@ -212,6 +215,8 @@ def main() -> None:
     parser.add_argument("--curve", default="", help="numbers of waiting jobs to plot, for example 1,2,4,8,16")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args()
+    # A `timeout` unwinds too, so that no process is left behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     curve = [int(n) for n in options.curve.split(",") if n]
     print(f"{'model':<8} {'one stream':>10} {'8 waiting':>10} {'UNet calls':>11}  batch sizes")
     found = {}

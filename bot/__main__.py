@@ -6,6 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from bot.asking.sources import Sources
 from bot.commands import Commands
 from easel.errors import ModelsFileError, SettingsError
 from easel.job_queue.connect import impatient, redis_of
@@ -38,7 +39,7 @@ async def serve(settings: Settings, url: str) -> None:
     """Run the doors until SIGTERM or SIGINT."""
     queue = JobQueue(impatient(url), key=settings.signing_key())
     library = WatchedLibrary(settings)
-    commands = Commands(queue, lambda: library.catalog, is_admin=settings.is_admin)
+    commands = Commands(queue, lambda: library.catalog, is_admin=settings.is_admin, sources=Sources.of(settings))
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     # A Redis that hangs must not let the calls of many people wait for each other.
     loop.set_default_executor(ThreadPoolExecutor(32, thread_name_prefix="queue"))

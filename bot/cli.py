@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from bot.flags import described
 from bot.options import IMAGINE, Option
-from easel.errors import EaselError, RequestError, SettingsError
+from easel.errors import EaselError, ModelsFileError, SettingsError
 
 app = typer.Typer(
     name="easel",
@@ -21,24 +22,30 @@ app = typer.Typer(
 
 def _parameter(option: Option) -> inspect.Parameter:
     """Turn a row of the table into a parameter of the command line."""
-    limits = "" if option.low is None or option.high is None else f" [{option.low:g} to {option.high:.12g}]"
     spellings = [
         f"--{name}".replace("_", "-") if len(name) > 1 else f"-{name}" for name in (option.name, *option.flags)
     ]
     declared: Any = (
         typer.Argument(help=option.help, show_default=False)
         if option.required
-        else typer.Option(*spellings, help=option.help + limits, show_default=False)
+        else typer.Option(*spellings, help=described(option), show_default=False)
     )
     return inspect.Parameter(
         option.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=inspect.Parameter.empty if option.required else None,
-        annotation=Annotated[str if option.required else str | None, declared],
+        # Wordless wishes there are too: to enlarge a picture, to draw one again.
+        default="" if option.required else None,
+        annotation=Annotated[_type(option), declared],
     )
 
 
-def imagine(*, out: Path, **form: str | None) -> None:
+def _type(option: Option) -> Any:
+    if option.kind == "switch":
+        return bool | None
+    return str if option.required else str | None
+
+
+def imagine(*, out: Path, **form: object) -> None:
     """Draw a picture and wait for it; starts what is not running yet."""
     from bot.local import imagine as draw
 
@@ -93,18 +100,12 @@ def delivery() -> None:
 
 
 def main() -> None:
-    """Run the command line; wrong settings end with 2, a wrong wish with 1, each with one sentence."""
+    """Run the command line; wrong settings end with 2, everything else that went wrong with 1, each with one sentence."""
     try:
         app()
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
-    except RequestError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(1)
     except EaselError as error:
         sys.stderr.write(f"{error}\n")
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, SettingsError | ModelsFileError) else 1)
 
 
 if __name__ == "__main__":

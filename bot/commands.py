@@ -1,22 +1,27 @@
 """What each command does, whichever door it came through: one function and one table row each."""
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bot.options import IMAGINE, Option
-from bot.sizes import parse_size, size_suggestions
+from bot.asking.cost import check_cost
+from bot.asking.pictures import Attached, Opened, open_pictures
+from bot.asking.redraw import REDRAWN
+from bot.asking.sources import Sources
+from bot.asking.wish import Form, Wish, make_wish, pictures_of, renamed, resolved
+from bot.options import IMAGINE, SHOW, Option
+from bot.sizes import size_suggestions
 from easel import words
-from easel.buttons import Button, read_button
+from easel.buttons import Button, Verb, button_id, read_button
 from easel.catalog import Catalog, ModelCard, ModelKind
-from easel.errors import BadPrompt, BadValue, NotYours
+from easel.errors import BadValue, Expired, NotYours, Untrusted
+from easel.job_queue.plans import Plans
 from easel.job_queue.queue import JobQueue, JobState
-from easel.jobs import Address, Asker, ImageRequest, Job, new_seed
-from easel.prompt.text import clean
-from easel.samplers import SAMPLERS, SCHEDULES, check_pair, parse_sampler, parse_schedule
-
-MAX_PROMPT = 6000
+from easel.jobs import Address, Asker, ImageRequest, Job
+from easel.samplers import SAMPLERS, SCHEDULES
+from easel.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +31,13 @@ class Command:
     name: str
     help: str
     options: tuple[Option, ...] = ()
+    menu: str = ""
+    """Its name in the menu of a message, on networks whose messages have one."""
 
 
 COMMANDS: tuple[Command, ...] = (
-    Command("imagine", "Draw a picture from words", IMAGINE),
+    Command("imagine", "Draw a picture from words", IMAGINE, menu="Draw this again"),
+    Command("show", "Show how a picture was made", SHOW, menu="Show how it was made"),
     Command("help", "What I can do and how to ask for it"),
 )
 
@@ -50,6 +58,18 @@ class Placed:
     text: str
     fresh: bool = True
     """False when this id was queued before: its placeholder is written or on its way."""
+    notes: tuple[str, ...] = ()
+    """What the asker should know besides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked before several pictures are drawn."""
+
+    text: str
+    buttons: tuple[tuple[str, str], ...]
+    """(label, id)."""
+    notes: tuple[str, ...] = ()
 
 
 def job_id_for(network: str, *parts: object) -> str:
@@ -61,62 +81,90 @@ class Commands:
     """The commands over one queue and the newest catalog; every call blocks for a few round trips at most."""
 
     def __init__(
-        self, queue: JobQueue, catalog: Callable[[], Catalog], *, is_admin: Callable[[str], bool] = lambda _: False
+        self,
+        queue: JobQueue,
+        catalog: Callable[[], Catalog],
+        *,
+        is_admin: Callable[[str], bool] = lambda _: False,
+        sources: Sources | None = None,
     ) -> None:
         self.queue = queue
         self.catalog = catalog
         self.is_admin = is_admin
+        self._plans = Plans(queue)
+        self._sources = sources or Sources.of(Settings())
 
-    # -- /imagine
+    # -- /imagine and /show
 
-    def request(self, form: Mapping[str, object]) -> ImageRequest:
-        """Check a filled form and fill every gap from the checkpoint's card; raise `RequestError`."""
-        values = {
-            option.name: option.value(form[option.name])
-            for option in IMAGINE
-            if option.name in form and str(form[option.name]).strip()
+    async def open(self, form: Form) -> dict[str, object]:
+        """Return the form with its pictures fetched and opened; raise `RequestError` or `QueueDown`."""
+        asked = {
+            name: await asyncio.to_thread(self._recorded, value) if isinstance(value, Attached) else value
+            for name, value in form.items()
         }
-        card = self._checkpoint(str(values.get("checkpoint", "")))
-        width, height = parse_size(str(values.get("size", "")), card)
-        sampler, schedule = self._sampler(values, card)
-        seed = int(values.get("seed", -1))
-        return ImageRequest(
-            prompt=_prompt(values),
-            negative_prompt=_negative(values, card),
-            checkpoint=card.name,
-            width=width,
-            height=height,
-            steps=int(values.get("steps", card.defaults.steps or 25)),
-            cfg_scale=float(values.get("cfg", card.defaults.cfg_scale or 7.0)),
-            sampler=sampler,
-            schedule=schedule,
-            seed=new_seed() if seed == -1 else seed,
-            batch_size=int(values.get("count", 1)),
-            clip_skip=int(values.get("clip_skip", card.defaults.clip_skip or 1)),
-            enlarge=card.enlarge,
-        )
+        return await open_pictures(asked, self._sources.private_hosts)
 
-    def _checkpoint(self, name: str) -> ModelCard:
-        catalog = self.catalog()
-        return catalog.checkpoint(name) if name else catalog.default_checkpoint
+    def wish(self, form: Form) -> Wish:
+        """Check a filled form, from memory, and fill every gap; raise `RequestError`."""
+        return make_wish(form, self.catalog(), self._sources.styles())
 
-    @staticmethod
-    def _sampler(values: Mapping[str, object], card: ModelCard) -> tuple[str, str]:
-        if typed := str(values.get("sampler", "")):
-            sampler, implied = parse_sampler(typed)
-            default = implied or "Automatic"
-        else:
-            sampler = card.defaults.sampler or "Euler a"
-            default = card.defaults.schedule or "Automatic"
-        schedule = parse_schedule(str(values["schedule"])) if values.get("schedule") else default
-        check_pair(sampler, schedule)
-        return sampler, schedule
+    def request(self, form: Form) -> ImageRequest:
+        """Return the first request that a form makes, ready to be carried out; raise `RequestError`."""
+        return resolved(self.wish(form), self._sources.wildcards).requests[0]
 
-    def imagine(self, form: Mapping[str, object], *, asker: Asker, reply_to: Address, job_id: str) -> Placed:
+    def imagine(self, form: Form, *, asker: Asker, reply_to: Address, job_id: str) -> Placed:
         """Queue what the form asks for; raise `RequestError` or `QueueDown` with nothing queued."""
-        return self._put(
-            Job(id=job_id, request=self.request(form), asker=asker, reply_to=reply_to, asked_at=time.time())
-        )
+        return self.draw(self.wish(form), asker=asker, reply_to=reply_to, job_id=job_id)
+
+    def draw(self, wish: Wish, *, asker: Asker, reply_to: Address, job_id: str) -> Placed:
+        """Queue the one request of a wish; raise `RequestError` or `QueueDown` with nothing queued."""
+        (placed,) = self.draw_all(wish, asker=asker, reply_to=reply_to, job_id=job_id)
+        return placed
+
+    def draw_all(self, wish: Wish, *, asker: Asker, reply_to: Address, job_id: str) -> tuple[Placed, ...]:
+        """Queue every request of a wish; raise `RequestError` with nothing queued, or `QueueDown`."""
+        jobs = self._jobs(wish, job_id, asker, reply_to)
+        return tuple(replace(self._put(job), notes=wish.notes) for job in jobs)
+
+    def ask_first(self, wish: Wish, *, asker: Asker, reply_to: Address, job_id: str) -> Question:
+        """Keep several requests until somebody says yes; raise `RequestError` or `QueueDown`."""
+        count = len(wish.requests)
+        self._plans.keep(job_id, self._jobs(wish, job_id, asker, reply_to))
+        labels: dict[Verb, str] = {"draw": f"Draw {count} pictures", "cancel": "Cancel"}
+        buttons = [(label, button_id(Button(verb, job_id), self.queue.key)) for verb, label in labels.items()]
+        return Question(f"Your words make {count} different pictures.", tuple(buttons), wish.notes)
+
+    def show(self, form: Form) -> str:
+        """Return what the opened picture of a form was made from; raise `BadValue` where it does not tell."""
+        picture = form.get(SHOW[0].name)
+        if not isinstance(picture, Opened):
+            raise BadValue("Please send a picture along, or reply to one.")
+        if not picture.infotext:
+            raise BadValue(
+                "This picture does not tell how it was made. Telegram and others strip that from photos; a file keeps it."
+            )
+        return picture.infotext
+
+    def _recorded(self, attached: Attached) -> Attached:
+        """Return the file with what is known of it, should the buttons under it be ours."""
+        for one in attached.buttons:
+            try:
+                result = self.press(one)[1].result
+            except (Expired, Untrusted):
+                continue
+            if result is not None and result.infotexts:
+                return replace(attached, infotext=result.infotexts[0])
+        return attached
+
+    def _jobs(self, wish: Wish, job_id: str, asker: Asker, reply_to: Address) -> list[Job]:
+        """Make the jobs of a wish and store their pictures; the ids of several are derived from `job_id`."""
+        requests = resolved(wish, self._sources.wildcards).requests
+        names = {name: self.queue.store(job_id, png) for name, png in wish.pictures.items()}
+        ids = [job_id_for("plan", job_id, n) for n in range(len(requests))] if wish.several else [job_id]
+        return [
+            Job(id=one, request=renamed(request, names), asker=asker, reply_to=reply_to, asked_at=time.time())
+            for one, request in zip(ids, requests, strict=True)
+        ]
 
     def _put(self, job: Job) -> Placed:
         waiting, workers = self.queue.waiting(), self.queue.workers()
@@ -130,11 +178,40 @@ class Commands:
         button = read_button(button_id, self.queue.key)
         return button, self.queue.state(button.job_id)
 
+    def planned(self, button: Button, *, asker: Asker) -> tuple[Job, ...]:
+        """Return the jobs that a question was about; raise `Expired`, or `NotYours` for anybody but who asked."""
+        jobs = self._plans.jobs(button.job_id)
+        if asker.key != jobs[0].asker.key:
+            raise NotYours("Only the person who asked for these pictures can answer this.")
+        return jobs
+
+    def draw_planned(self, job: Job, *, reply_to: Address) -> Placed:
+        """Queue one of the planned jobs, however often it is asked for; raise `QueueDown`."""
+        return self._put(job.changed(reply_to=reply_to.model_dump(), asked_at=time.time()))
+
+    def give_up(self, button: Button) -> None:
+        """Forget what a question was about."""
+        self._plans.forget(button.job_id)
+
     def again(self, state: JobState, *, asker: Asker, reply_to: Address, job_id: str) -> Placed:
         """Queue the same request with a fresh seed."""
-        request = state.job.request.changed(seed=new_seed())
+        button = Button("again", state.job.id)
+        return self.redraw(button, state, asker=asker, reply_to=reply_to, job_id=job_id)
+
+    def redraw(self, button: Button, state: JobState, *, asker: Asker, reply_to: Address, job_id: str) -> Placed:
+        """Queue what a button makes of the request behind its picture; raise `RequestError` or `QueueDown`."""
+        request = REDRAWN[button.verb](state.job.request, button.n)
         self.catalog().checkpoint(request.checkpoint)
+        check_cost([request])
+        request = renamed(request, {name: self._kept(name, job_id) for name in pictures_of(request)})
         return self._put(Job(id=job_id, request=request, asker=asker, reply_to=reply_to, asked_at=time.time()))
+
+    def _kept(self, name: str, job_id: str) -> str:
+        """Store a picture that an earlier job started from once more, for as long as any other; raise `Expired`."""
+        try:
+            return self.queue.store(job_id, self.queue.picture(name))
+        except Expired:
+            raise Expired("The picture that you gave me was kept for a day. Please send it again.") from None
 
     def delete(self, state: JobState, *, asker: Asker, moderator: bool) -> None:
         """Allow the message to be deleted, and stop its job if it is not over; raise `NotYours`."""
@@ -147,13 +224,14 @@ class Commands:
     def suggest(self, option: str, typed: str, form: Mapping[str, object]) -> list[Choice]:
         """Return at most 25 completions for an option, from memory."""
         kind = next((row.suggest for row in IMAGINE if row.name == option), None)
-        if kind == "checkpoint":
-            cards = self.catalog().search(ModelKind.CHECKPOINT, typed)
+        if kind in {"checkpoint", "controlnet"}:
+            cards = self.catalog().search(ModelKind(kind), typed)
             return [Choice(_label(card), card.name) for card in cards]
         names: Mapping[str | None, tuple[str, ...]] = {
             "sampler": tuple(SAMPLERS),
             "schedule": tuple(SCHEDULES),
-            "size": self._sizes(form),
+            "size": self._sizes(form) if kind == "size" else (),
+            "style": tuple(self._sources.styles()),
         }
         return [Choice(name, name) for name in _matching(names.get(kind, ()), typed)]
 
@@ -161,23 +239,6 @@ class Commands:
         catalog = self.catalog()
         cards = catalog.search(ModelKind.CHECKPOINT, str(form.get("checkpoint", "")), limit=1)
         return size_suggestions(cards[0] if cards else catalog.default_checkpoint)
-
-
-def _prompt(values: Mapping[str, object]) -> str:
-    prompt = clean(str(values.get("prompt", "")))
-    if not prompt.strip():
-        raise BadPrompt("Please say what the picture should show, for example `/imagine a red apple`.")
-    return _short_enough("prompt", prompt)
-
-
-def _negative(values: Mapping[str, object], card: ModelCard) -> str:
-    return _short_enough("negative", clean(str(values.get("negative", card.defaults.negative_prompt or ""))))
-
-
-def _short_enough(name: str, text: str) -> str:
-    if len(text) > MAX_PROMPT:
-        raise BadValue(f"`{name}` has {len(text)} characters; at most {MAX_PROMPT} are possible.")
-    return text
 
 
 def _label(card: ModelCard) -> str:

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections.abc import Mapping
 from itertools import zip_longest
 
 from bot.options import Option, by_name, find
@@ -16,14 +15,14 @@ _SHORT = re.compile(r"(?<=\s)-([a-z])(?=\s+\S)")
 def parse(text: str, options: tuple[Option, ...]) -> dict[str, str]:
     """Split into the first option (the prompt) and the flags: option name -> text as typed.
 
-    Raise `BadValue` for an unknown flag, one without a value, and one given twice.
+    Raise `BadValue` for an unknown flag, one without the value it needs, and one given twice.
     """
     matches = [*_FLAG.finditer(text), *_short_flags(text, options)]
     matches.sort(key=lambda match: match.start())
     found = {options[0].name: text[: matches[0].start()] if matches else text}
     for match, following in zip_longest(matches, matches[1:]):
         option = find(options, match.group(1))
-        value = _unquoted(text[match.end() : following.start() if following else len(text)])
+        value = _unquoted(text[match.end() : following.start() if following else len(text)]) or option.bare
         if not value:
             raise BadValue(f"`--{match.group(1)}` needs a value, for example `{example(option)}`.")
         if option.name in found:
@@ -47,20 +46,23 @@ def _unquoted(value: str) -> str:
 
 def example(option: Option) -> str:
     """Return a flag as it would be typed."""
-    samples: Mapping[str, str] = {"size": "512x768", "sampler": "Euler a", "schedule": "Karras"}
-    value = samples.get(option.name) or (f"{option.low:g}" if option.low is not None else "…")
+    if option.bare:
+        return f"--{option.name}" if option.kind == "switch" else f"--{option.name} {option.bare}"
+    value = option.sample or (f"{option.low:g}" if option.low is not None else "…")
     return f"--{option.name} {shlex.quote(value) if ' ' in value else value}"
 
 
 def usage(options: tuple[Option, ...]) -> list[str]:
     """Return one line of help per flag."""
-    lines = []
-    for option in options[1:]:
-        spellings = ", ".join(
-            f"--{spelling}" if len(spelling) > 1 else f"-{spelling}" for spelling in (option.name, *option.flags)
-        )
-        limits = (
-            f" ({option.low:g} to {option.high:.12g})" if option.low is not None and option.high is not None else ""
-        )
-        lines.append(f"{spellings}: {option.help}{limits}")
-    return lines
+    return [f"{', '.join(map(_dashed, (option.name, *option.flags)))}: {described(option)}" for option in options[1:]]
+
+
+def described(option: Option) -> str:
+    """Return what an option is for and what it may be."""
+    if option.low is not None and option.high is not None:
+        return f"{option.help} ({option.low:g} to {option.high:.12g})"
+    return f"{option.help} ({' or '.join(option.choices)})" if option.choices else option.help
+
+
+def _dashed(spelling: str) -> str:
+    return f"--{spelling}" if len(spelling) > 1 else f"-{spelling}"

@@ -1,28 +1,33 @@
 """Easel on one machine: `easel up`, and `easel imagine` which starts what it needs and waits for the picture."""
 
+import asyncio
 import importlib.util
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from bot.commands import Commands
+from bot.asking.pictures import PICTURES, Attached
+from bot.asking.sources import Sources
+from bot.commands import Commands, Placed
 from bot.processes import Family
 from easel import words
-from easel.errors import RenderError, SettingsError
+from easel.errors import BadValue, QueueDown, RenderError, SettingsError
 from easel.job_queue.connect import impatient, redis_of
 from easel.job_queue.queue import JobQueue, JobState, Status
 from easel.jobs import Asker, FolderAddress, ImageResult, new_job_id
 from easel.library import WatchedLibrary
 from easel.logs import configure_logging
-from easel.parent import CHILD
+from easel.parent import child_words
 from easel.settings import Settings, load_settings
 
 POLL_S = 0.05
@@ -75,8 +80,8 @@ def _parts(settings: Settings, console: Console) -> dict[str, str]:
 # -- easel imagine
 
 
-def imagine(form: Mapping[str, str], out: Path) -> None:
-    """Draw a picture into `out`, print where it is and how it was made."""
+def imagine(form: Mapping[str, object], out: Path) -> None:
+    """Draw pictures into `out`, print where they are and how they were made."""
     settings = load_settings(log_level="WARNING") if "EASEL_LOG_LEVEL" not in os.environ else load_settings()
     configure_logging(settings, secrets=[settings.signing_key().decode()])
     console = Console()
@@ -85,14 +90,47 @@ def imagine(form: Mapping[str, str], out: Path) -> None:
     with ExitStack() as stack:
         url = stack.enter_context(redis_of(settings))
         queue = JobQueue(impatient(url), key=settings.signing_key())
-        commands = Commands(queue, lambda: library.catalog)
         library = WatchedLibrary(settings)
+        commands = Commands(queue, lambda: library.catalog, sources=Sources.of(settings))
+        wish = commands.wish(asyncio.run(commands.open(with_files(form))))
         asker = Asker(network="local", id=os.environ.get("USER", "me"))
-        placed = commands.imagine(form, asker=asker, reply_to=FolderAddress(), job_id=new_job_id())
+        jobs = commands.draw_all(wish, asker=asker, reply_to=FolderAddress(), job_id=new_job_id())
+        for note in wish.notes:
+            console.print(note, highlight=False, markup=False, soft_wrap=True)
         if queue.workers() == 0:
             stack.enter_context(_worker(settings))
-        result = _wait(queue, placed.job.id, console)
-        _show(queue, result, out, console)
+        stack.enter_context(_cancelling(queue, jobs))
+        for placed in jobs:
+            _show(queue, _wait(queue, placed.job.id, console), out, console)
+
+
+def with_files(form: Mapping[str, object]) -> dict[str, object]:
+    """Return the form with files where it names some: at the command line a picture is a path or an address."""
+    return {
+        name: Attached(partial(_read, Path(value)))
+        if name in PICTURES and isinstance(value, str) and not value.lower().startswith(("http://", "https://"))
+        else value
+        for name, value in form.items()
+    }
+
+
+async def _read(path: Path) -> bytes:
+    try:
+        return await asyncio.to_thread(path.read_bytes)
+    except OSError as error:
+        raise BadValue(f"The file `{path}` can not be read: {error.strerror}.") from error
+
+
+@contextmanager
+def _cancelling(queue: JobQueue, jobs: Sequence[Placed]) -> Iterator[None]:
+    """Leave nothing in the queue that nobody waits for any more."""
+    try:
+        yield
+    except BaseException:
+        with suppress(QueueDown):
+            for placed in jobs:
+                queue.cancel(placed.job.id)
+        raise
 
 
 @contextmanager
@@ -104,7 +142,9 @@ def _worker(settings: Settings) -> Iterator[None]:
             "`pip install -c constraints.txt -e '.[worker]'`, or start `easel worker` elsewhere."
         )
     process = subprocess.Popen(
-        [sys.executable, "-m", "worker", CHILD], env={**os.environ, **settings.environment()}, start_new_session=True
+        [sys.executable, "-m", "worker", *child_words()],
+        env={**os.environ, **settings.environment()},
+        start_new_session=True,
     )
     try:
         yield
@@ -119,19 +159,15 @@ def _wait(queue: JobQueue, job_id: str, console: Console) -> ImageResult:
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("Starting the worker", total=None)
         deadline = time.monotonic() + START_S
-        try:
-            while (state := queue.state(job_id)).status is not Status.OVER:
-                if state.status is Status.LOST:
-                    raise RenderError("The job was lost on the way. Please try again.")
-                if queue.workers():
-                    deadline = time.monotonic() + START_S
-                elif time.monotonic() > deadline:
-                    raise RenderError("No worker starts. What it said stands above; `easel worker` shows more.")
-                _advance(bar, task, state, queue)
-                time.sleep(POLL_S)
-        except KeyboardInterrupt:
-            queue.cancel(job_id)
-            raise
+        while (state := queue.state(job_id)).status is not Status.OVER:
+            if state.status is Status.LOST:
+                raise RenderError("The job was lost on the way. Please try again.")
+            if queue.workers():
+                deadline = time.monotonic() + START_S
+            elif time.monotonic() > deadline:
+                raise RenderError("No worker starts. What it said stands above; `easel worker` shows more.")
+            _advance(bar, task, state, queue)
+            time.sleep(POLL_S)
         total = state.job.request.steps
         bar.update(task, description="Done", total=total, completed=total)
     assert state.result is not None
@@ -154,7 +190,13 @@ def _show(queue: JobQueue, result: ImageResult, out: Path, console: Console) -> 
         raise RenderError(result.failure.text)
     out.mkdir(parents=True, exist_ok=True)
     for n, name in enumerate(result.pictures):
-        file = out / f"{time.strftime('%Y%m%d-%H%M%S')}-{result.request.seed + n}.png"
+        file = _unused(out / f"{time.strftime('%Y%m%d-%H%M%S')}-{result.request.seed + n}.png")
         file.write_bytes(queue.picture(name))
         console.print(str(file), highlight=False, soft_wrap=True)
     console.print(words.finished(result), highlight=False, markup=False, soft_wrap=True)
+
+
+def _unused(file: Path) -> Path:
+    """Return `file`, or another name beside it where that is taken: two prompts may have one seed."""
+    others = (file.with_stem(f"{file.stem}-{n}") for n in count(2))
+    return file if not file.exists() else next(other for other in others if not other.exists())

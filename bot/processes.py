@@ -7,15 +7,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from easel.parent import CHILD
+from easel.parent import child_words
 
 log = logging.getLogger(__name__)
 
 GRACE_S = 110
 """A worker in the middle of a picture finishes it within this time."""
+CALM_S = 60.0
+"""A part that lived this long died of something else than its start."""
+LAST = "delivery"
+"""Ends after the others: it shows what the worker finishes."""
 BAD_SETTINGS = 2
 
 
@@ -65,25 +69,29 @@ class Family:
     def start(self, part: Part) -> None:
         # A group of its own: Ctrl+C reaches us alone, and we stop the parts in order.
         part.process = subprocess.Popen(
-            [sys.executable, "-m", part.module, CHILD], env=self._environment, start_new_session=True
+            [sys.executable, "-m", part.module, *child_words()], env=self._environment, start_new_session=True
         )
         log.info("%s runs as process %d", part.name, part.process.pid)
 
     @staticmethod
     def _plan_next(part: Part, code: int) -> None:
-        part.deaths += 1
         part.process = None
-        pause = min(30.0, 2.0 ** (part.deaths - 1) - 1)
+        part.deaths = part.deaths + 1 if time.monotonic() - part.start_at < CALM_S else 1
+        pause = 2.0 ** min(part.deaths - 1, 5) - 1
         part.start_at = time.monotonic() + pause
         log.warning("%s ended with %d; it starts again in %.0f s", part.name, code, pause)
 
     def stop(self) -> None:
-        """Ask every part to finish, doors first, and wait; what does not end in time is killed."""
-        alive = [part.process for part in self._parts if part.process is not None and part.process.poll() is None]
-        for process in alive:
+        """Ask the parts to finish, delivery when the others have, and wait; what does not end in time is killed."""
+        for last in (False, True):
+            self._end([part.process for part in self._parts if part.process and (part.name == LAST) is last])
+
+    @staticmethod
+    def _end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
+        for process in processes:
             process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + GRACE_S
-        for process in alive:
+        for process in processes:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:

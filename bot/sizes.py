@@ -52,6 +52,12 @@ def _shaped(across: int, down: int, card: ModelCard) -> tuple[int, int]:
     return _checked(shaped_width, shaped_height)
 
 
+def size_like(width: int, height: int, card: ModelCard) -> tuple[int, int]:
+    """Return the size of a picture that is to look like one of `width` x `height`, as far as shapes go."""
+    across, down = min(width, 4 * height), min(height, 4 * width)
+    return _shaped(across, down, card)
+
+
 def size_suggestions(card: ModelCard) -> tuple[str, ...]:
     """Return the usual sizes of a checkpoint, its own first."""
     sizes = [native_size(card), *(_shaped(*shape, card) for shape in SHAPES.values())]

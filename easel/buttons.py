@@ -8,9 +8,14 @@ from typing import Literal, get_args
 
 from easel.errors import Expired
 
-Verb = Literal["again", "delete"]
+Verb = Literal["again", "vary", "upscale", "delete", "draw", "cancel"]
 VERBS: tuple[Verb, ...] = get_args(Verb)
-LABELS: dict[Verb, str] = {"again": "🔄 Again", "delete": "🗑️ Delete"}
+LABELS: dict[Verb, str] = {"again": "🔄 Again", "vary": "🎲 Vary", "upscale": "🔍 Upscale", "delete": "🗑️ Delete"}
+"""What stands under a finished picture, the last one under a failure too."""
+INITIALS: dict[Verb, str] = {"upscale": "U", "vary": "V"}
+"""What stands with a number under several pictures."""
+PER_ROW = 5
+"""Of Discord."""
 PATTERN = r"v1:[a-z]{1,8}:[A-Za-z0-9_-]{4,40}:[0-9]{1,2}:[0-9a-f]{8}"
 
 
@@ -20,6 +25,18 @@ class Button:
     job_id: str
     n: int = 0
     """Which picture of the job, from 0."""
+
+
+def rows(pictures: int) -> list[list[tuple[str, Verb, int]]]:
+    """Return (label, verb, picture) of the buttons under a message with so many pictures, at most 10, row by row."""
+    if pictures == 1:
+        return [[(label, verb, 0) for verb, label in LABELS.items()]]
+    numbered = [
+        [(f"{initial}{n + 1}", verb, n) for n in range(start, min(start + PER_ROW, pictures))]
+        for verb, initial in INITIALS.items()
+        for start in range(0, pictures, PER_ROW)
+    ]
+    return [*numbered, [(label, verb, 0) for verb, label in LABELS.items() if verb not in INITIALS]]
 
 
 def _mac(text: str, key: bytes) -> str:

@@ -5,8 +5,7 @@ import os
 import signal
 import sys
 
-CHILD = "--child"
-"""The word that tells a part of Easel that it was started by another one."""
+_CHILD = "--child"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -20,7 +19,14 @@ def die_with_parent(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def child_words() -> list[str]:
+    """Return what a part is told that is started here: it dies with us."""
+    # Who we are, as it may be seconds before it asks: if we are gone by then, its parent is somebody else.
+    return [_CHILD, str(os.getpid())]
+
+
 def die_with_parent_if_told() -> None:
     """Do so if the command line says that this process was started by another part of Easel."""
-    if CHILD in sys.argv[1:]:
-        die_with_parent(os.getppid())
+    match sys.argv[1:]:
+        case [word, parent] if word == _CHILD and parent.isdecimal():
+            die_with_parent(int(parent))

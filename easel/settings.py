@@ -46,6 +46,12 @@ def _folders(value: object) -> object:
     return tuple(part.strip() for part in re.split(f"[;{re.escape(os.pathsep)}]", value) if part.strip())
 
 
+def _hosts(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return frozenset(part.strip().lower() for part in value.split(",") if part.strip())
+
+
 def _people(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -55,6 +61,7 @@ def _people(value: object) -> object:
 Somewhere = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 Web = Annotated[str, AfterValidator(lambda address: address.rstrip("/"))]
 Lower = BeforeValidator(lambda word: str(word).lower())
+Host = Annotated[str, Field(pattern=r"^(\[[0-9a-f:.]+\]|[^\s/@\[\]:]+)(:[0-9]+)?$")]
 Person = (
     tuple[Literal["discord", "telegram"], Annotated[str, Field(pattern="^[0-9]+$")]]
     | tuple[Literal["local"], Annotated[str, Field(pattern=r"^\S+$")]]
@@ -115,6 +122,14 @@ class Settings(BaseSettings):
     """The model folders, laid out as AUTOMATIC1111 does, several parted by ; (or by : outside Windows)."""
     models_file: Somewhere = _setting("EASEL_MODELS_FILE", Path("models.yaml"), expects="a file")
     """What the model files can not say about themselves: titles, defaults, who may use them."""
+    styles_file: Somewhere = _setting("EASEL_STYLES_FILE", Path("styles.csv"), expects="a file")
+    """Ready-made pieces of prompt, as AUTOMATIC1111 keeps them: name,prompt,negative_prompt. It need not be there."""
+    wildcards_dir: Somewhere = _setting("EASEL_WILDCARDS_DIR", Path("models/wildcards"), expects="a folder")
+    """Lists of words, one .txt file each, that prompts name as __file__. It need not be there."""
+    private_hosts: Annotated[frozenset[Host], BeforeValidator(_hosts)] = _setting(
+        "EASEL_PRIVATE_HOSTS", frozenset(), expects="a list of hosts like nas.lan,10.0.0.5:8080"
+    )
+    """Hosts inside your own network, parted by commas, from which everybody may have pictures fetched by address."""
     data_dir: Somewhere = _setting("EASEL_DATA_DIR", Path("data"), expects="a folder")
     """Where Easel keeps what it must not lose: its server's data and its key."""
     admins: Annotated[frozenset[Person], BeforeValidator(_people)] = _setting(
@@ -237,7 +252,7 @@ def _written(value: object) -> str:
         case tuple():
             return ";".join(map(str, value))
         case frozenset():
-            return ",".join(sorted(":".join(person) for person in value))
+            return ",".join(sorted(one if isinstance(one, str) else ":".join(one) for one in value))
         case bool():
             return "1" if value else "0"
         case _:

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import closing
 
 from easel.errors import ModelsFileError, SettingsError
 from easel.job_queue.connect import patient, redis_of
@@ -26,8 +27,9 @@ def _life(settings: Settings, url: str) -> Callable[[str, str, Callable[[], bool
     def live(device: str, name: str, stopping: Callable[[], bool]) -> None:
         queue = JobQueue(patient(url), key=settings.signing_key())
         library = WatchedLibrary(settings)
-        renderer = DiffusersRenderer(library, device=device, dtype=settings.gpu_dtype)
-        GpuWorker(LeaseWorker(queue, name=name), renderer).run(stopping)
+        renderer = DiffusersRenderer(library, device=device, dtype=settings.gpu_dtype, fetch=queue.picture)
+        with closing(renderer):
+            GpuWorker(LeaseWorker(queue, name=name), renderer).run(stopping)
 
     return live
 

@@ -1,54 +1,93 @@
-"""The real renderer: checkpoint, prompt, engine and development of one device, behind the renderer's protocol."""
+"""The real renderer: the operations of many jobs on one device, whose passes share one engine."""
 
 import logging
+import threading
 import time
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from importlib.metadata import version
 
 import torch
 from torch import Tensor
 
-from easel.catalog import ModelCard
-from easel.errors import EaselError, UnknownModel
-from easel.infotext.files import encode
-from easel.infotext.text import ModelFacts, describe
+from easel.errors import EaselError, Expired, UnknownModel
 from easel.jobs import ImageRequest
 from easel.library import WatchedLibrary
-from easel.pictures import enlarged
 from worker import renderer
 from worker.checkpoints.checkpoint import Checkpoint
-from worker.checkpoints.hot import CheckpointCache
-from worker.conditioning.encoder import Encoder
-from worker.develop import develop
-from worker.devices import weights_budget
-from worker.engine.engine import Engine, Failed, Rendered, Stepped
+from worker.engine.engine import Engine, Event, Failed, Rendered, Stepped
+from worker.engine.preview import Previewer
+from worker.finish import finish
+from worker.models import Models
+from worker.operations.operation import Done, Operation, Pass, advance
+from worker.operations.perform import calls_for, perform
+from worker.operations.tools import Fetch, Tools
 
 log = logging.getLogger(__name__)
+
+THREADS = 2
+"""In the darkroom: while one job is developed, another can begin."""
+DEVELOPING = 4
+"""Jobs that may wait for the darkroom before no more are taken in."""
+PREVIEW_S = 1.5
+"""Between two previews of one job."""
+
+
+def nothing_kept(name: str) -> bytes:
+    """Fetch from a result store that there is none of."""
+    raise Expired(f"The picture {name} is not kept here.")
 
 
 @dataclass(slots=True)
 class _Work:
-    """A job on this device."""
+    """A job on this device; its operation is either with the engine or in the darkroom."""
 
+    job_id: str
     request: ImageRequest
-    checkpoint: Checkpoint
+    operation: Operation
+    tools: Tools
+    total: int
+    """UNet calls."""
+    file_hash: str
+    """Of the checkpoint, as the infotext has it; empty while unknown."""
+    cancelled: threading.Event
     began: float = field(default_factory=time.perf_counter)
-    developing: Future[renderer.Finished] | None = None
+    passes: dict[str, Tensor | None] = field(default_factory=dict)
+    """What the engine was given last, by its name there, and what has come back."""
+    steps: dict[str, int] = field(default_factory=dict)
+    """Calls made for each pass so far, the earlier ones included."""
+    sample: tuple[ImageRequest, Checkpoint] | None = None
+    """What one of the passes in the engine is like; None while there is none."""
+    developing: "Future[list[Pass] | renderer.Finished] | None" = None
+    previewed: float = field(default_factory=time.perf_counter)
+
+    @property
+    def done(self) -> int:
+        return min(self.total, sum(self.steps.values()))
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the engine will not see it again."""
+        return self.sample is None and 0 < self.total == self.done
 
 
 class DiffusersRenderer:
-    """Renders with diffusers' models on one device; decoding and PNG run beside the next steps."""
+    """Renders with diffusers' models on one device; `fetch` returns pictures from the result store.
 
-    def __init__(self, library: WatchedLibrary, *, device: str, dtype: str = "auto") -> None:
+    What comes before and after denoising is done in the darkroom, beside the engine's next steps.
+    """
+
+    def __init__(
+        self, library: WatchedLibrary, *, device: str, dtype: str = "auto", fetch: Fetch = nothing_kept
+    ) -> None:
         where = torch.device(device)
         precision = None if dtype == "auto" else getattr(torch, dtype)
-        self._library = library
+        self._fetch = fetch
         self._engine = Engine(where)
-        self._checkpoints = CheckpointCache(library.path, device=where, budget=weights_budget(where), dtype=precision)
-        self._encoders: dict[str, tuple[Checkpoint, Encoder]] = {}
+        self._models = Models(library, device=where, dtype=precision)
+        self._previewer = Previewer()
         self._works: dict[str, _Work] = {}
-        self._darkroom = ThreadPoolExecutor(1, thread_name_prefix="develop")
+        self._darkroom = ThreadPoolExecutor(THREADS, thread_name_prefix="darkroom")
 
     @property
     def busy(self) -> bool:
@@ -60,84 +99,149 @@ class DiffusersRenderer:
 
     @property
     def room(self) -> int:
-        denoising = [work for work in self._works.values() if work.developing is None]
-        if not denoising:
+        at_work = [work for work in self._works.values() if not work.leaving]
+        if not at_work:
             # The head of the line decides what fits beside it; more is claimed before the first step.
-            return 1
-        return self._engine.room(denoising[0].request, denoising[0].checkpoint)
+            return int(len(self._works) < DEVELOPING)
+        samples = [work.sample for work in at_work if work.sample is not None]
+        if not samples or any(work.request.plot is not None for work in at_work):
+            return 0
+        coming = sum(work.request.batch_size for work in at_work if work.sample is None)
+        return max(0, self._engine.room(*samples[0]) - coming)
 
     def admit(self, job_id: str, request: ImageRequest) -> None:
-        checkpoint = self._checkpoints.get(self._card(request.checkpoint))
-        plan = self._encoder(checkpoint).plan(request)
-        self._engine.admit(job_id, request, checkpoint, plan)
-        self._works[job_id] = _Work(request, checkpoint)
+        file_hash = self._file_hash(request)
+        total = calls_for(request, self._models.card)
+        cancelled = threading.Event()
+        tools = Tools(self._models, self._fetch, cancelled.is_set)
+        work = _Work(job_id, request, perform(request, tools), tools, total, file_hash, cancelled)
+        self._works[job_id] = work
+        work.developing = self._darkroom.submit(_develop, work, None)
 
-    def _card(self, name: str) -> ModelCard:
+    def _file_hash(self, request: ImageRequest) -> str:
         try:
-            return self._library.catalog.checkpoint(name)
+            return self._models.card(request.checkpoint).sha256[:10]
         except UnknownModel:
-            # The door may know a file that arrived since we last looked.
-            return self._library.refresh().checkpoint(name)
-
-    def _encoder(self, checkpoint: Checkpoint) -> Encoder:
-        kept, encoder = self._encoders.get(checkpoint.name, (None, None))
-        if encoder is None or kept is not checkpoint:
-            warm = set(self._checkpoints.warm)
-            self._encoders = {name: pair for name, pair in self._encoders.items() if name in warm}
-            encoder = Encoder(checkpoint)
-            self._encoders[checkpoint.name] = (checkpoint, encoder)
-        return encoder
+            if request.upscale is None:
+                raise
+            # What once drew the picture need not be here to enlarge it.
+            return ""
 
     def step(self) -> list[renderer.Event]:
-        events: list[renderer.Event] = []
-        for event in self._engine.step() if self._engine.busy else []:
-            match event:
-                case Stepped(job_id, step, total):
-                    events.append(renderer.Stepped(job_id, step, total))
-                case Rendered(job_id, latents):
-                    self._works[job_id].developing = self._darkroom.submit(
-                        _finish, job_id, self._works[job_id], latents
-                    )
-                case Failed(job_id, error):
-                    self._works.pop(job_id, None)
-                    events.append(renderer.Failed(job_id, error))
-        return events + self._developed(block=not self._engine.busy)
-
-    def _developed(self, *, block: bool) -> list[renderer.Event]:
-        """Return what came out of the darkroom; with nothing else to do, wait a moment for it."""
-        pending = {work.developing: job_id for job_id, work in self._works.items() if work.developing is not None}
-        if not pending:
-            return []
-        done, _ = wait(pending, timeout=0.1 if block else 0, return_when="FIRST_COMPLETED")
-        return [self._taken_out(pending[future], future) for future in done]
-
-    def _taken_out(self, job_id: str, future: Future[renderer.Finished]) -> renderer.Event:
-        del self._works[job_id]
-        try:
-            return future.result()
-        except EaselError as error:
-            return renderer.Failed(job_id, error)
-        except Exception:
-            log.exception("developing failed", extra={"job": job_id})
-            return renderer.Failed(job_id, renderer.unforeseen(job_id))
+        with self._models.denoising:
+            events = self._engine.step() if self._engine.busy else []
+        return self._heard(events) + self._developed(block=not self._engine.busy)
 
     def cancel(self, job_id: str) -> None:
-        self._engine.cancel(job_id)
-        self._works.pop(job_id, None)
+        work = self._works.pop(job_id, None)
+        if work is not None:
+            work.cancelled.set()
+            if work.developing is not None:
+                work.developing.cancel()
+            for name in work.passes:
+                self._engine.cancel(name)
+
+    def close(self) -> None:
+        """Leave all jobs out, and end the darkroom's threads."""
+        for job_id in list(self._works):
+            self.cancel(job_id)
+        self._darkroom.shutdown(cancel_futures=True)
+
+    def _heard(self, events: Iterable[Event]) -> list[renderer.Event]:
+        """Take in what the engine told; return what people are told of it."""
+        moved: dict[str, _Work] = {}
+        failed: list[renderer.Event] = []
+        for event in events:
+            work = self._works.get(event.job_id.rpartition("/")[0])
+            if work is None:
+                continue
+            match event:
+                case Stepped(name, step):
+                    work.steps[name] = step
+                    moved[work.job_id] = work
+                case Rendered(name, latents):
+                    self._take_back(work, name, latents)
+                case Failed(_, error):
+                    moved.pop(work.job_id, None)
+                    failed.append(self._failed(work, error))
+        return [*(self._stepped(work) for work in moved.values()), *failed]
+
+    def _take_back(self, work: _Work, name: str, latents: Tensor) -> None:
+        work.passes[name] = latents
+        answers = [one for one in work.passes.values() if one is not None]
+        if len(answers) == len(work.passes):
+            work.passes, work.sample = {}, None
+            work.developing = self._darkroom.submit(_develop, work, answers)
+
+    def _stepped(self, work: _Work) -> renderer.Stepped:
+        preview = b""
+        if time.perf_counter() - work.previewed >= PREVIEW_S:
+            preview = self._preview(work)
+        return renderer.Stepped(work.job_id, work.done, work.total, preview)
+
+    def _preview(self, work: _Work) -> bytes:
+        """Return a preview of what is at work, empty where that can not be had at once."""
+        looks = (self._engine.estimate(name) if done is None else done for name, done in work.passes.items())
+        estimates = [one for one in looks if one is not None]
+        if work.sample is None or not estimates or not self._models.working.acquire(blocking=False):
+            return b""
+        try:
+            alike = [one for one in estimates if one.shape[1:] == estimates[0].shape[1:]]
+            preview = self._previewer.preview(work.sample[1], torch.cat(alike))
+        finally:
+            self._models.working.release()
+        work.previewed = time.perf_counter()
+        return preview
+
+    def _developed(self, *, block: bool) -> list[renderer.Event]:
+        """Take in what came out of the darkroom; with nothing else to do, wait a moment for it."""
+        pending = {work.developing: work for work in self._works.values() if work.developing is not None}
+        done, _ = wait(pending, timeout=0.1 if block else 0, return_when="FIRST_COMPLETED")
+        return [event for future in done if (event := self._taken_out(pending[future], future)) is not None]
+
+    def _taken_out(
+        self, work: _Work, future: "Future[list[Pass] | renderer.Finished]"
+    ) -> renderer.Finished | renderer.Failed | None:
+        """Return how the job ended; None where it goes on in the engine."""
+        work.developing = None
+        try:
+            outcome = future.result()
+            if isinstance(outcome, renderer.Finished):
+                del self._works[work.job_id]
+                return outcome
+            self._give_to_the_engine(work, outcome)
+        except EaselError as error:
+            return self._failed(work, error)
+        except torch.AcceleratorError:
+            raise
+        except Exception:
+            log.exception("an operation failed", extra={"job": work.job_id})
+            return self._failed(work, renderer.unforeseen(work.job_id))
+        return None
+
+    def _give_to_the_engine(self, work: _Work, passes: Sequence[Pass]) -> None:
+        loaded = [work.tools.checkpoint(one.request) for one in passes]
+        told = [one.request.changed(steps=one.prompt_steps or one.request.steps) for one in passes]
+        plans = [self._models.plan(*pair) for pair in zip(told, loaded, strict=True)]
+        for one, checkpoint, plan in zip(passes, loaded, plans, strict=True):
+            name = f"{work.job_id}/{len(work.steps)}"
+            with self._models.denoising:
+                self._engine.admit(name, one.request, checkpoint, plan, one.start)
+            work.steps[name] = 0
+            work.passes[name] = None
+        work.sample = (passes[0].request, loaded[0])
+
+    def _failed(self, work: _Work, error: EaselError) -> renderer.Failed:
+        self.cancel(work.job_id)
+        return renderer.Failed(work.job_id, error)
 
 
-def _finish(job_id: str, work: _Work, latents: Tensor) -> renderer.Finished:
-    """Turn latents into PNG files; runs in the darkroom's thread."""
-    images = develop(work.checkpoint.vae, latents, tiling=work.request.tiling)
-    pictures, texts = [], []
-    for n, image in enumerate(images):
-        text = _infotext(work, n)
-        texts.append(text)
-        pictures.append(encode(enlarged(image, work.request.enlarge), "PNG", text))
-    return renderer.Finished(job_id, tuple(pictures), tuple(texts), time.perf_counter() - work.began)
-
-
-def _infotext(work: _Work, n: int) -> str:
-    request = work.request.changed(seed=(work.request.seed + n) % 2**32)
-    facts = ModelFacts(work.request.checkpoint, work.checkpoint.file_hash, version=f"Easel {version('easel')}")
-    return describe(request, facts)
+def _develop(work: _Work, latents: list[Tensor] | None) -> list[Pass] | renderer.Finished:
+    """Carry an operation on until it needs the engine, or to its end; runs in the darkroom."""
+    outcome = advance(work.operation, latents)
+    # An operation that asks for nothing gets nothing.
+    while outcome == []:
+        outcome = advance(work.operation, [])
+    if isinstance(outcome, Done):
+        return finish(work.job_id, work.request, work.file_hash, outcome.images, work.began)
+    return outcome

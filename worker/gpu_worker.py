@@ -30,6 +30,7 @@ class GpuWorker:
         """Work until told to stop; then finish within the grace time, or hand back what is unfinished."""
         self._lease.start()
         deadline = float("inf")
+        orderly = False
         try:
             while not (stopping() and not self._held) and time.monotonic() < deadline:
                 if stopping():
@@ -39,8 +40,10 @@ class GpuWorker:
                 self._leave_out_the_cancelled()
                 if self._renderer.busy:
                     self._step()
+            orderly = True
         finally:
-            self._lease.close()
+            # What we die of may be one of the jobs in hand: then the try counts.
+            self._lease.close(refund=orderly)
 
     def _claim(self) -> bool:
         """Take jobs in, as many as fit beside what is being painted; True when there were any."""

@@ -14,6 +14,8 @@ class Stepped:
     job_id: str
     step: int
     total: int
+    preview: bytes = b""
+    """A small JPEG of what the pictures are about to become; empty at most steps."""
 
 
 @dataclass(frozen=True, slots=True)

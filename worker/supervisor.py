@@ -119,22 +119,25 @@ class Supervisor:
                 return
             child = self._children.pop(pid, None)
             if child is not None:
-                self._hand_back(child)
-                self._plan_next(child, os.waitstatus_to_exitcode(status))
+                at_work = self._hand_back(child)
+                self._plan_next(child, os.waitstatus_to_exitcode(status), at_work=at_work)
 
-    def _hand_back(self, child: _Child) -> None:
+    def _hand_back(self, child: _Child) -> bool:
+        """Return whether it held jobs, as far as Redis can say."""
         try:
             with closing(impatient(self._redis_url)) as connection:
-                give_back(JobQueue(connection, key=self._key), child.name)
+                return bool(give_back(JobQueue(connection, key=self._key), child.name))
         except RedisError as error:
             log.warning("could not hand back the jobs of %s (%s); their leases run out", child.name, error)
+            return False
 
-    def _plan_next(self, child: _Child, code: int) -> None:
+    def _plan_next(self, child: _Child, code: int, *, at_work: bool) -> None:
         if self._stopping:
             return
-        died_early = time.monotonic() - child.started < CALM_S and code != 0
+        # Who dies at work could start, and its job is given up after a few tries.
+        died_early = time.monotonic() - child.started < CALM_S and code != 0 and not at_work
         deaths = self._early_deaths[child.device] = self._early_deaths.get(child.device, 0) + 1 if died_early else 0
         # The first deaths cost nothing; a worker that can not start at all is tried ever more rarely.
-        pause = 0.0 if deaths <= 2 else min(MAX_PAUSE_S, 2.0 ** (deaths - 2))
+        pause = 0.0 if deaths <= 2 else min(MAX_PAUSE_S, 2.0 ** min(deaths - 2, 10))
         log.warning("worker %s ended with %d; the next starts in %.0f s", child.name, code, pause)
         self._start_at[child.device] = time.monotonic() + pause

@@ -1,27 +1,21 @@
 """What the bot says about itself on Discord, from the tables."""
 
 from bot.commands import COMMANDS
-from bot.flags import example
-from bot.options import IMAGINE, Option
+from bot.flags import described, example
+from bot.options import IMAGINE
 
 
 def help_text() -> str:
     """Return commands, fields and an example, in Discord's markup."""
-    asked, *fields = IMAGINE
-    flag = next(shown for option in fields if not (shown := example(option)).endswith("…"))
+    flag = next(shown for option in IMAGINE[1:] if not (shown := example(option)).endswith("…"))
+    rare = [option for option in IMAGINE if option.rare]
     return "\n".join(
         [
             *(f"**/{command.name}**: {command.help}" for command in COMMANDS),
-            "",
-            f"`/{COMMANDS[0].name}` asks for:",
-            *(f"- `{option.name}`: {option.help}{_limits(option)}" for option in IMAGINE),
-            "",
-            f"Instead of a field, `{asked.name}` may end with a flag: `a red apple {flag}`.",
+            f"In the menu of a message, Apps: {', '.join(command.menu for command in COMMANDS if command.menu)}",
+            f"Fields of `/{COMMANDS[0].name}`:",
+            *(f"- `{option.name}`: {described(option)}" for option in IMAGINE if not option.rare),
+            f"They may also end your words, as in `a red apple {flag}`, and so may:",
+            *(f"- `{option.name}`: {described(option)}" for option in rare),
         ]
     )
-
-
-def _limits(option: Option) -> str:
-    if option.low is None or option.high is None:
-        return ""
-    return f" ({option.low:g} to {option.high:.12g})"

@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
+from bot.asking.redraw import REDRAWN
 from bot.commands import Commands, Placed
-from bot.discord_bot.addresses import Interaction, asker_of, moderates
-from bot.discord_bot.replies import acknowledge, enqueue, remove, tell
-from easel.buttons import Verb, read_button
+from bot.discord_bot.addresses import Interaction, address_of, asker_of, moderates
+from bot.discord_bot.replies import acknowledge, enqueue, fill, place_beside, remove, tell
+from easel.buttons import Button, Verb, read_button
 from easel.errors import Expired, QueueDown, RequestError
 from easel.job_queue.queue import JobState
-from easel.jobs import DiscordAddress
+from easel.jobs import Address, DiscordAddress, Job
 
 
 class Buttons:
@@ -19,9 +20,11 @@ class Buttons:
 
     def __init__(self, commands: Commands) -> None:
         self._commands = commands
-        self._verbs: Mapping[Verb, Callable[[Interaction], Awaitable[None]]] = {
-            "again": self._again,
+        self._verbs: Mapping[Verb, Callable[[Interaction, Button], Awaitable[None]]] = {
+            **dict.fromkeys(REDRAWN, self._redraw),
             "delete": self._delete,
+            "draw": self._draw,
+            "cancel": self._cancel,
         }
 
     async def pressed(self, interaction: Interaction) -> None:
@@ -30,16 +33,45 @@ class Buttons:
         except Expired as error:
             await tell(interaction, str(error))
             return
-        await self._verbs[button.verb](interaction)
+        await self._verbs[button.verb](interaction, button)
 
-    async def _again(self, interaction: Interaction) -> None:
+    async def _redraw(self, interaction: Interaction, button: Button) -> None:
         if await acknowledge(interaction):
-            await enqueue(interaction, self._commands.queue, partial(self._redraw, interaction))
+            await enqueue(interaction, self._commands.queue, partial(self._redrawn, interaction, button))
 
-    def _redraw(self, interaction: Interaction, **about: Any) -> Placed:
-        return self._commands.again(self._job_here(interaction), **about)
+    def _redrawn(self, interaction: Interaction, button: Button, **about: Any) -> Placed:
+        return self._commands.redraw(button, self._job_here(interaction), **about)
 
-    async def _delete(self, interaction: Interaction) -> None:
+    async def _draw(self, interaction: Interaction, button: Button) -> None:
+        """Draw what the pressed question was about, each picture in a message of its own."""
+        if not await acknowledge(interaction, thinking=False):
+            return
+        try:
+            jobs = await asyncio.to_thread(self._planned, interaction, button)
+            await fill(interaction, f"{len(jobs)} pictures are on their way.")
+            for job in jobs:
+                ask = partial(self._commands.draw_planned, job, reply_to=address_of(interaction))
+                await place_beside(interaction, self._commands.queue, await asyncio.to_thread(ask))
+        except (RequestError, QueueDown) as error:
+            await tell(interaction, str(error))
+
+    async def _cancel(self, interaction: Interaction, button: Button) -> None:
+        if not await acknowledge(interaction, thinking=False):
+            return
+        try:
+            await asyncio.to_thread(self._planned, interaction, button)
+            await asyncio.to_thread(self._commands.give_up, button)
+        except (RequestError, QueueDown) as error:
+            await tell(interaction, str(error))
+        else:
+            await fill(interaction, "Cancelled.")
+
+    def _planned(self, interaction: Interaction, button: Button) -> tuple[Job, ...]:
+        """Return the jobs a question was about; raises Expired when the button belongs to another channel."""
+        jobs = self._commands.planned(button, asker=asker_of(interaction))
+        return jobs if _is_here(jobs[0].reply_to, interaction) else _expire()
+
+    async def _delete(self, interaction: Interaction, _: Button) -> None:
         if not await acknowledge(interaction, thinking=False):
             return
         try:
@@ -53,16 +85,13 @@ class Buttons:
         state = self._job_here(interaction)
         # Whoever makes up a press could name their own picture under somebody else's.
         if interaction.message is None or state.message_id != str(interaction.message.id):
-            raise _expired()
+            _expire()
         self._commands.delete(state, asker=asker_of(interaction), moderator=moderates(interaction))
 
     def _job_here(self, interaction: Interaction) -> JobState:
         """Return the job behind a press; raises Expired when the button belongs to another channel."""
         _, state = self._commands.press(_id_of(interaction))
-        at = state.job.reply_to
-        if not isinstance(at, DiscordAddress) or at.channel_id != str(interaction.channel_id):
-            raise _expired()
-        return state
+        return state if _is_here(state.job.reply_to, interaction) else _expire()
 
 
 def _id_of(interaction: Interaction) -> str:
@@ -70,5 +99,9 @@ def _id_of(interaction: Interaction) -> str:
     return str(data.get("custom_id", ""))
 
 
-def _expired() -> Expired:
-    return Expired("This button is not valid any more. Please ask for the picture again.")
+def _is_here(at: Address, interaction: Interaction) -> bool:
+    return isinstance(at, DiscordAddress) and at.channel_id == str(interaction.channel_id)
+
+
+def _expire() -> NoReturn:
+    raise Expired("This button is not valid any more. Please ask for the picture again.")

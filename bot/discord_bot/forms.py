@@ -7,9 +7,10 @@ from typing import Any, TypeAlias
 import discord
 from discord import app_commands
 
+from bot.asking.told import read_words
 from bot.commands import Choice, Command
 from bot.discord_bot.addresses import Interaction
-from bot.flags import parse
+from bot.discord_bot.pictures import attached, picture_field, picture_in
 from bot.options import Kind, Option
 from easel.errors import RequestError
 from easel.prompt.text import clean
@@ -24,6 +25,8 @@ TYPES: Mapping[Kind, discord.AppCommandOptionType] = {
     "text": discord.AppCommandOptionType.string,
     "integer": discord.AppCommandOptionType.integer,
     "number": discord.AppCommandOptionType.number,
+    "switch": discord.AppCommandOptionType.boolean,
+    "picture": discord.AppCommandOptionType.attachment,
 }
 
 
@@ -72,10 +75,20 @@ def slash_command(command: Command, handler: Handler, suggest: Suggest) -> app_c
         await handler(interaction, {name: value for name, value in filled.items() if value is not None})
 
     asked = Parameter("interaction", Parameter.POSITIONAL_OR_KEYWORD)
-    fields = [_parameter(option, suggest) for option in command.options]
-    callback.__signature__ = Signature([asked, *fields])  # type: ignore[attr-defined]
-    described = app_commands.describe(**{option.name: option.help for option in command.options})(callback)
+    shown = [option for option in command.options if not option.rare]
+    callback.__signature__ = Signature([asked, *(_parameter(option, suggest) for option in shown)])  # type: ignore[attr-defined]
+    described = app_commands.describe(**{option.name: option.help for option in shown})(callback)
     return app_commands.Command(name=command.name, description=command.help, callback=described)
+
+
+def menu_command(command: Command, handler: Handler) -> app_commands.ContextMenu:
+    """Return the command as it stands in the menu of a message, whose picture it is about."""
+
+    async def callback(interaction: Interaction, message: discord.Message) -> None:
+        picture = picture_in(message)
+        await handler(interaction, {} if picture is None else {picture_field(command.options): picture})
+
+    return app_commands.ContextMenu(name=command.menu, callback=callback)
 
 
 def _parameter(option: Option, suggest: Suggest) -> Parameter:
@@ -88,10 +101,18 @@ def _parameter(option: Option, suggest: Suggest) -> Parameter:
 
 
 def read_form(options: tuple[Option, ...], filled: Filled) -> dict[str, object]:
-    """Read the fields, and the flags at the end of the first one, which a field of their own outweighs.
+    """Read the fields, and where the first one is words the flags at its end, which a field of their own outweighs.
 
     Raises BadValue for flags that make no sense.
     """
+    given = {name: _plain(value) for name, value in filled.items()}
+    if options[0].kind != "text":
+        return given
     text = options[0].name
-    given = {name: clean(value) if isinstance(value, str) else value for name, value in filled.items()}
-    return {**parse(str(given.pop(text, "")), options), **given}
+    return {**read_words(str(given.pop(text, "")), options), **given}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, discord.Attachment):
+        return attached(value)
+    return clean(value) if isinstance(value, str) else value

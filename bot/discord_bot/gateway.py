@@ -14,12 +14,13 @@ from discord import app_commands
 from bot.commands import COMMANDS, Commands
 from bot.discord_bot.about import help_text
 from bot.discord_bot.addresses import Interaction
+from bot.discord_bot.asking import imagine, show
 from bot.discord_bot.buttons import Buttons
 from bot.discord_bot.connection import Introductions, configure_discord, insist
-from bot.discord_bot.forms import Filled, Handler, read_form, slash_command
+from bot.discord_bot.forms import Filled, Handler, menu_command, read_form, slash_command
 from bot.discord_bot.registration import invite_url, publish
-from bot.discord_bot.replies import NOBODY, acknowledge, enqueue, job_of, show, tell
-from bot.options import IMAGINE
+from bot.discord_bot.replies import NOBODY, job_of, send, tell
+from bot.options import IMAGINE, SHOW
 from easel.errors import RequestError, SettingsError
 from easel.settings import Settings
 
@@ -69,24 +70,28 @@ class Door(discord.Client):
             allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=True),
             allowed_installs=app_commands.AppInstallationType(guild=True, user=True),
         )
-        handlers: Mapping[str, Handler] = {"imagine": self._imagine, "help": self._help}
+        handlers: Mapping[str, Handler] = {"imagine": self._imagine, "show": self._show, "help": self._help}
         for command in COMMANDS:
-            self.tree.add_command(slash_command(command, handlers[command.name], commands.suggest))
+            handler = handlers[command.name]
+            self.tree.add_command(slash_command(command, handler, commands.suggest))
+            if command.menu:
+                self.tree.add_command(menu_command(command, handler))
 
     async def _imagine(self, interaction: Interaction, filled: Filled) -> None:
         with self._held():
             try:
                 form = read_form(IMAGINE, filled)
-                # From memory, within milliseconds: a mistake is then shown to its maker alone.
-                self._commands.request(form)
             except RequestError as error:
                 await tell(interaction, str(error))
-                return
-            if await acknowledge(interaction):
-                await enqueue(interaction, self._commands.queue, partial(self._commands.imagine, form))
+            else:
+                await imagine(interaction, self._commands, form)
+
+    async def _show(self, interaction: Interaction, filled: Filled) -> None:
+        with self._held():
+            await show(interaction, self._commands, read_form(SHOW, filled))
 
     async def _help(self, interaction: Interaction, _: Filled) -> None:
-        await show(interaction, help_text())
+        await send(interaction, help_text())
 
     async def on_interaction(self, interaction: Interaction) -> None:
         if interaction.type is discord.InteractionType.component:

@@ -45,7 +45,11 @@ def _bare(value: Any) -> Any:
     """Leave out what Discord adds and what says nothing, in which the two sides differ."""
     if isinstance(value, dict):
         parts = {name: _bare(part) for name, part in value.items() if name not in ADDED_BY_DISCORD}
-        return {name: part for name, part in parts.items() if part is not None and part is not False and part != []}
+        return {
+            name: part
+            for name, part in parts.items()
+            if part is not None and part is not False and part not in ("", [])
+        }
     if isinstance(value, list):
         bare = [_bare(part) for part in value]
         return sorted(bare) if all(isinstance(part, int) for part in bare) else bare

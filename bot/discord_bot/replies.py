@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
 import aiohttp
 import discord
 
-from bot.commands import Placed, job_id_for
+from bot.commands import Placed, Question, job_id_for
 from bot.discord_bot.addresses import Interaction, address_of, asker_of
 from easel import words
 from easel.errors import QueueDown, RequestError
@@ -43,10 +43,10 @@ def literal(text: str) -> str:
     return words.cut(words.for_discord(text), CONTENT)
 
 
-async def acknowledge(interaction: Interaction, *, thinking: bool = True) -> bool:
+async def acknowledge(interaction: Interaction, *, thinking: bool = True, private: bool = False) -> bool:
     """Promise a new message, or with `thinking` off merely take a press; False when nobody waits any more."""
     try:
-        await _over_cut_lines(partial(interaction.response.defer, thinking=thinking))
+        await _over_cut_lines(partial(interaction.response.defer, thinking=thinking, ephemeral=private))
     except TROUBLE as error:
         # Our first try arrived and only its answer was lost, or another process of this bot was faster:
         # then its job has the same id and is queued once.
@@ -59,34 +59,55 @@ async def acknowledge(interaction: Interaction, *, thinking: bool = True) -> boo
 
 async def enqueue(interaction: Interaction, queue: JobQueue, ask: Callable[..., Placed]) -> None:
     """Call `ask` with who asks, in a thread, and fill the promised message with what comes of it."""
+    placed = await _asked(interaction, ask)
+    if placed is not None:
+        await _place(interaction, queue, placed)
+        await _note(interaction, placed.notes)
+
+
+async def ask_first(interaction: Interaction, ask: Callable[..., Question]) -> None:
+    """Call `ask` with who asks, in a thread, and fill the promised message with the question that comes of it."""
+    question = await _asked(interaction, ask)
+    if question is not None:
+        await fill(interaction, question.text, question.buttons)
+        await _note(interaction, question.notes)
+
+
+async def _asked(interaction: Interaction, ask: Callable[..., T]) -> T | None:
+    """Return what comes of it; None when that is an error, which is told."""
     job_id = job_id_for("discord", interaction.id)
     try:
-        placed = await asyncio.to_thread(
+        return await asyncio.to_thread(
             ask, asker=asker_of(interaction), reply_to=address_of(interaction), job_id=job_id
         )
     except QueueDown as error:
-        await _fill(interaction, str(error))
+        await fill(interaction, str(error))
     except RequestError as error:
         await tell(interaction, str(error))
-    else:
-        await _place(interaction, queue, placed)
+    return None
+
+
+async def _note(interaction: Interaction, notes: Sequence[str]) -> None:
+    if notes:
+        interaction.extras[_THINKING] = False
+        await tell(interaction, "\n".join(notes))
 
 
 async def tell(interaction: Interaction, text: str) -> None:
     """Say it to the one who asked, whatever was answered before."""
-    await show(interaction, literal(text))
+    await send(interaction, literal(text))
 
 
-async def show(interaction: Interaction, markup: str) -> None:
+async def send(interaction: Interaction, markup: str) -> None:
     """Show it to the one who asked; what fails is logged."""
-    send: Callable[..., Awaitable[object]] = interaction.response.send_message
+    post: Callable[..., Awaitable[object]] = interaction.response.send_message
     try:
         if interaction.response.is_done() or _THINKING in interaction.extras:
-            send = interaction.followup.send
+            post = interaction.followup.send
             if interaction.extras.get(_THINKING):
                 # It would be filled by what follows, for everybody to read.
                 await interaction.delete_original_response()
-        await _over_cut_lines(partial(send, words.cut(markup, CONTENT), ephemeral=True, allowed_mentions=NOBODY))
+        await _over_cut_lines(partial(post, words.cut(markup, CONTENT), ephemeral=True, allowed_mentions=NOBODY))
     except TROUBLE as error:
         log.warning("somebody could not be told: %s", _why(error), extra=job_of(interaction))
 
@@ -102,14 +123,41 @@ async def remove(interaction: Interaction) -> None:
         await tell(interaction, "Discord did not let me delete this message. Please press Delete again.")
 
 
-async def _fill(interaction: Interaction, text: str) -> int:
-    """Write into the promised message; return its id, 0 when Discord would not have it."""
-    edit = partial(interaction.edit_original_response, content=literal(text), allowed_mentions=NOBODY)
+async def fill(interaction: Interaction, text: str, buttons: Sequence[tuple[str, str]] = ()) -> int:
+    """Write into the promised message, or the pressed one; return its id, 0 when Discord would not have it."""
+    edit = partial(
+        interaction.edit_original_response, content=literal(text), view=_row(buttons), allowed_mentions=NOBODY
+    )
     try:
         return (await _over_cut_lines(edit)).id
     except TROUBLE as error:
         log.warning("a message could not be written: %s", _why(error), extra=job_of(interaction))
         return 0
+
+
+def _row(buttons: Sequence[tuple[str, str]]) -> discord.ui.View | None:
+    if not buttons:
+        return None
+    view = discord.ui.View()
+    for label, custom_id in buttons:
+        view.add_item(discord.ui.Button(label=label, custom_id=custom_id))
+    # A view that has stopped is not remembered: presses come straight from the gateway.
+    view.stop()
+    return view
+
+
+async def place_beside(interaction: Interaction, queue: JobQueue, placed: Placed) -> None:
+    """Write the placeholder into a new message for everybody, once, and hand it to delivery."""
+    if not placed.fresh:
+        return
+    post = partial(interaction.followup.send, literal(placed.text), wait=True, ephemeral=False, allowed_mentions=NOBODY)
+    try:
+        async with asyncio.timeout(PLACEHOLDER_S):
+            message = await post()
+            if not await _hand_over(queue, placed.job.id, str(message.id)):
+                await message.delete()
+    except (*TROUBLE, TimeoutError) as error:
+        log.warning("the placeholder is left to delivery: %s", _why(error), extra={"job": placed.job.id})
 
 
 async def _place(interaction: Interaction, queue: JobQueue, placed: Placed) -> None:
@@ -120,13 +168,14 @@ async def _place(interaction: Interaction, queue: JobQueue, placed: Placed) -> N
         return
     try:
         async with asyncio.timeout(PLACEHOLDER_S):
-            if message_id := await _fill(interaction, placed.text):
+            if message_id := await fill(interaction, placed.text):
                 await _hand_over(queue, placed.job.id, str(message_id))
     except TimeoutError:
         log.warning("the placeholder is left to delivery: out of time", extra={"job": placed.job.id})
 
 
-async def _hand_over(queue: JobQueue, job_id: str, message_id: str) -> None:
+async def _hand_over(queue: JobQueue, job_id: str, message_id: str) -> bool:
+    """Give the message to delivery; False when that was too late, and delivery has taken one of its own."""
     while True:
         try:
             return await asyncio.to_thread(queue.placed, job_id, message_id)

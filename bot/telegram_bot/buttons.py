@@ -9,14 +9,15 @@ from telegram import Bot, CallbackQuery, ChatMemberAdministrator, ChatMemberOwne
 from telegram.error import BadRequest, Forbidden, TelegramError
 from telegram.ext import ContextTypes
 
+from bot.asking.redraw import REDRAWN
 from bot.commands import Commands, job_id_for
 from bot.telegram_bot.messages import asker
 from bot.telegram_bot.replies import place, tell
 from easel import words
-from easel.buttons import Verb
+from easel.buttons import Button, Verb, read_button
 from easel.errors import Expired, NotYours, QueueDown, RequestError
 from easel.job_queue.queue import JobState
-from easel.jobs import TelegramAddress
+from easel.jobs import Address, Job, TelegramAddress
 
 log = logging.getLogger(__name__)
 
@@ -37,30 +38,60 @@ class Buttons:
 
     def __init__(self, commands: Commands) -> None:
         self._commands = commands
-        self._verbs: Mapping[Verb, Callable[[CallbackQuery, JobState, TelegramAddress], Awaitable[Act]]] = {
-            "again": self._again,
+        self._verbs: Mapping[Verb, Callable[[CallbackQuery, Button], Awaitable[Act]]] = {
+            **dict.fromkeys(REDRAWN, self._redraw),
             "delete": self._delete,
+            "draw": self._draw,
+            "cancel": self._cancel,
         }
 
     async def pressed(self, update: Update, _: ContextTypes.DEFAULT_TYPE) -> None:
         query = update.callback_query
         assert query is not None
         try:
-            button, state = await asyncio.to_thread(self._commands.press, query.data or "")
-            act = await self._verbs[button.verb](query, state, _pressed_at(query, state))
+            button = read_button(query.data or "", self._commands.queue.key)
+            act = await self._verbs[button.verb](query, button)
         except (RequestError, QueueDown) as error:
             await answer(query, str(error))
             return
         await answer(query)
         await act()
 
-    async def _again(self, query: CallbackQuery, state: JobState, at: TelegramAddress) -> Act:
-        placed = await asyncio.to_thread(
-            self._commands.again, state, asker=asker(query.from_user), reply_to=at, job_id=press_id(query)
-        )
+    async def _job_behind(self, query: CallbackQuery) -> tuple[JobState, TelegramAddress]:
+        _, state = await asyncio.to_thread(self._commands.press, query.data or "")
+        return state, _pressed_at(query, state.job.reply_to)
+
+    async def _redraw(self, query: CallbackQuery, button: Button) -> Act:
+        state, at = await self._job_behind(query)
+        who, job_id = asker(query.from_user), press_id(query)
+        placed = await asyncio.to_thread(self._commands.redraw, button, state, asker=who, reply_to=at, job_id=job_id)
         return partial(place, query.get_bot(), self._commands.queue, placed)
 
-    async def _delete(self, query: CallbackQuery, state: JobState, at: TelegramAddress) -> Act:
+    async def _draw(self, query: CallbackQuery, button: Button) -> Act:
+        jobs, at = await self._planned(query, button)
+
+        return partial(self._draw_all, query.get_bot(), jobs, at)
+
+    async def _draw_all(self, bot: Bot, jobs: tuple[Job, ...], at: TelegramAddress) -> None:
+        await _rewrite(bot, at, f"{len(jobs)} pictures are on their way.")
+        try:
+            for job in jobs:
+                placed = await asyncio.to_thread(self._commands.draw_planned, job, reply_to=job.reply_to)
+                await place(bot, self._commands.queue, placed)
+        except QueueDown as error:
+            await tell(bot, at, str(error))
+
+    async def _cancel(self, query: CallbackQuery, button: Button) -> Act:
+        _, at = await self._planned(query, button)
+        await asyncio.to_thread(self._commands.give_up, button)
+        return partial(_rewrite, query.get_bot(), at, "Cancelled.")
+
+    async def _planned(self, query: CallbackQuery, button: Button) -> tuple[tuple[Job, ...], TelegramAddress]:
+        jobs = await asyncio.to_thread(self._commands.planned, button, asker=asker(query.from_user))
+        return jobs, _pressed_at(query, jobs[0].reply_to)
+
+    async def _delete(self, query: CallbackQuery, _: Button) -> Act:
+        state, at = await self._job_behind(query)
         # Whoever makes up a press could name their own picture under somebody else's.
         if state.message_id != str(at.reply_to):
             raise _expired()
@@ -82,9 +113,8 @@ async def answer(query: CallbackQuery, alert: str = "") -> None:
         log.warning("a press could not be answered: %s", error, extra={"job": press_id(query)})
 
 
-def _pressed_at(query: CallbackQuery, state: JobState) -> TelegramAddress:
+def _pressed_at(query: CallbackQuery, at: Address) -> TelegramAddress:
     """Return the place of the pressed message; raises Expired when the button belongs to another chat."""
-    at = state.job.reply_to
     if query.message is None or not isinstance(at, TelegramAddress) or at.chat_id != query.message.chat.id:
         raise _expired()
     return at.changed(reply_to=query.message.message_id)
@@ -105,6 +135,15 @@ async def _moderates(bot: Bot, chat_id: int, user_id: int) -> bool:
     if isinstance(member, ChatMemberAdministrator):
         return bool(member.can_delete_messages)
     return isinstance(member, ChatMemberOwner)
+
+
+async def _rewrite(bot: Bot, at: TelegramAddress, text: str) -> None:
+    """Put `text` into a message of ours, in the place of its buttons too."""
+    assert at.reply_to is not None
+    try:
+        await bot.edit_message_text(text, at.chat_id, at.reply_to)
+    except TelegramError as error:
+        log.warning("a message could not be changed: %s", error)
 
 
 async def _remove(bot: Bot, at: TelegramAddress) -> None:

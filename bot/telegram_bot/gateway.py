@@ -1,21 +1,21 @@
 """The Telegram door itself: which handler gets what, and its life from the first call to the last."""
 
-import asyncio
 import logging
 import os
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from telegram import Update
-from telegram.ext import ApplicationBuilder, CallbackQueryHandler, CommandHandler, ContextTypes
+from telegram.ext import ApplicationBuilder, CallbackQueryHandler, CommandHandler, ContextTypes, MessageHandler
 
 from bot.commands import COMMANDS, Commands, job_id_for
+from bot.telegram_bot import asking
 from bot.telegram_bot.about import help_text, publish_menu
 from bot.telegram_bot.buttons import Buttons, answer, press_id
-from bot.telegram_bot.messages import address_of, after_command, asker_of, asks, read_form
+from bot.telegram_bot.messages import address_of, asks, captioned
 from bot.telegram_bot.polling import App, insist, poll
-from bot.telegram_bot.replies import place, tell
-from easel.errors import QueueDown, RequestError, SettingsError
+from bot.telegram_bot.replies import tell
+from easel.errors import SettingsError
 from easel.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -35,22 +35,16 @@ class Door:
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return the commands of the table, and the one Telegram begins every chat with."""
-        ours: Mapping[str, Handler] = {"imagine": self.imagine, "help": self.help}
+        ours: Mapping[str, Handler] = {"imagine": self.imagine, "show": self.show, "help": self.help}
         return {command.name: ours[command.name] for command in COMMANDS} | {"start": self.help}
 
     async def imagine(self, update: Update, _: ContextTypes.DEFAULT_TYPE) -> None:
-        message = update.message
-        assert message is not None
-        job_id, address = job_id_for("telegram", message.chat_id, message.message_id), address_of(message)
-        try:
-            form = read_form(after_command(message))
-            placed = await asyncio.to_thread(
-                self._commands.imagine, form, asker=asker_of(message), reply_to=address, job_id=job_id
-            )
-        except (RequestError, QueueDown) as error:
-            await tell(message.get_bot(), address, str(error))
-            return
-        await place(message.get_bot(), self._commands.queue, placed)
+        assert update.message is not None
+        await asking.imagine(update.message, self._commands)
+
+    async def show(self, update: Update, _: ContextTypes.DEFAULT_TYPE) -> None:
+        assert update.message is not None
+        await asking.show(update.message, self._commands)
 
     async def help(self, update: Update, _: ContextTypes.DEFAULT_TYPE) -> None:
         message = update.message
@@ -91,6 +85,7 @@ def _application(settings: Settings, commands: Commands) -> App:
     )
     for name, handler in Door(commands).handlers().items():
         app.add_handler(CommandHandler(name, handler, filters=asks()))
+        app.add_handler(MessageHandler(captioned(name), handler))
     app.add_handler(CallbackQueryHandler(Buttons(commands).pressed))
     app.add_error_handler(on_error)
     return app

@@ -3,6 +3,7 @@
 from telegram import Chat, Message, User
 from telegram.ext import filters
 
+from bot.asking.told import parted, read_words
 from bot.flags import parse
 from bot.options import IMAGINE
 from easel.jobs import Asker, TelegramAddress
@@ -19,6 +20,26 @@ class _WrittenHere(filters.MessageFilter):
         # Who writes in the name of a group or a channel is shown as one of Telegram's own bots.
         by_bot = message.sender_chat is None and message.from_user is not None and message.from_user.is_bot
         return message.forward_origin is None and not by_bot
+
+
+class _Captioned(filters.MessageFilter):
+    """Its caption begins with a command for this bot; python-telegram-bot looks for commands in texts alone."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__()
+        self._command = command
+
+    def filter(self, message: Message) -> bool:
+        entity = next(iter(message.caption_entities), None)
+        if entity is None or entity.offset or entity.type != entity.BOT_COMMAND:
+            return False
+        name, _, addressee = (message.caption or "")[1 : entity.length].lower().partition("@")
+        return name == self._command and addressee in {"", message.get_bot().username.lower()}
+
+
+def captioned(command: str) -> filters.BaseFilter:
+    """Return the filter for pictures under which a command stands."""
+    return asks() & _Captioned(command)
 
 
 def asks() -> filters.BaseFilter:
@@ -51,16 +72,20 @@ def address_of(message: Message) -> TelegramAddress:
 
 def after_command(message: Message) -> str:
     """Return the words behind `/command`, valid Unicode."""
-    text = message.text or ""
-    command = message.entities[0].length if message.entities else 0
+    text = message.text or message.caption or ""
+    entities = message.entities or message.caption_entities
+    command = entities[0].length if entities else 0
     return clean(text[command:]).strip()
 
 
 def read_form(text: str) -> dict[str, str]:
-    """Read words, flags, and of exactly two lines the second; raises BadValue for flags that can not be read."""
-    form = parse(text, IMAGINE)
+    """Read words, flags, and of exactly two lines the second; raises BadValue for flags that can not be read.
+
+    The lines of a pasted infotext have a meaning of their own.
+    """
+    form = read_words(text, IMAGINE)
     lines = text.split("\n")
-    if len(lines) != 2 or SECOND_LINE.name in form:
+    if len(lines) != 2 or SECOND_LINE.name in form or parted(text):
         return form
     # The space lets a flag of one letter begin the line.
     first, second = parse(lines[0], IMAGINE), parse(f" {lines[1]}", IMAGINE)

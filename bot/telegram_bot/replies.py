@@ -3,10 +3,10 @@
 import asyncio
 import logging
 
-from telegram import Bot, LinkPreviewOptions, Message, ReplyParameters
+from telegram import Bot, InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, Message, ReplyParameters
 from telegram.error import BadRequest, NetworkError, TelegramError
 
-from bot.commands import Placed
+from bot.commands import Placed, Question
 from easel import words
 from easel.errors import QueueDown
 from easel.job_queue.queue import JobQueue
@@ -20,7 +20,7 @@ PLACEHOLDER_S = 8
 PAUSE_S = 0.5
 
 
-async def reply(bot: Bot, address: TelegramAddress, text: str) -> Message:
+async def reply(bot: Bot, address: TelegramAddress, text: str, keyboard: InlineKeyboardMarkup | None = None) -> Message:
     """Send `text`; raises TelegramError."""
     asked = address.reply_to
     return await bot.send_message(
@@ -30,19 +30,25 @@ async def reply(bot: Bot, address: TelegramAddress, text: str) -> Message:
         # Whoever deletes their command at once still gets the answer.
         reply_parameters=None if asked is None else ReplyParameters(asked, allow_sending_without_reply=True),
         link_preview_options=LinkPreviewOptions(is_disabled=True),
+        reply_markup=keyboard,
     )
 
 
-async def tell(bot: Bot, address: TelegramAddress, text: str) -> None:
+async def ask(bot: Bot, address: TelegramAddress, question: Question) -> None:
+    row = [InlineKeyboardButton(label, callback_data=data) for label, data in question.buttons]
+    await tell(bot, address, question.text, InlineKeyboardMarkup([row]))
+
+
+async def tell(bot: Bot, address: TelegramAddress, text: str, keyboard: InlineKeyboardMarkup | None = None) -> None:
     """Send `text` if the chat lets us; a flood is not made worse by trying again."""
     try:
         try:
-            await reply(bot, address, text)
+            await reply(bot, address, text, keyboard)
         except NetworkError as error:
             if isinstance(error, BadRequest):
                 raise
             # A sentence said twice does no harm; one that is lost leaves somebody waiting.
-            await reply(bot, address, text)
+            await reply(bot, address, text, keyboard)
     except TelegramError as error:
         log.warning("a reply could not be sent: %s", error)
 
@@ -56,13 +62,15 @@ async def place(bot: Bot, queue: JobQueue, placed: Placed) -> None:
     try:
         async with asyncio.timeout(PLACEHOLDER_S):
             message = await reply(bot, address, placed.text)
-            await _hand_over(queue, placed.job.id, str(message.message_id))
+            if not await _hand_over(queue, placed.job.id, str(message.message_id)):
+                await message.delete()
     except (TelegramError, TimeoutError) as error:
         why = str(error) or "out of time"
         log.warning("the placeholder is left to delivery: %s", why, extra={"job": placed.job.id})
 
 
-async def _hand_over(queue: JobQueue, job_id: str, message_id: str) -> None:
+async def _hand_over(queue: JobQueue, job_id: str, message_id: str) -> bool:
+    """Give the message to delivery; False when that was too late, and delivery has written one of its own."""
     while True:
         try:
             return await asyncio.to_thread(queue.placed, job_id, message_id)

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from easel.errors import BadPrompt
+from easel.infotext.operations import Value, denoising_strength, operation_settings
 from easel.jobs import ImageRequest
 
 MAX_TEXT = 2**20
@@ -30,8 +31,6 @@ MAX_SETTINGS = 1000
 
 MISSING = {"Clip skip": "1", "Schedule type": "Automatic", "RNG": "GPU"}
 """What it means when a setting is not there: A1111 writes these only when they differ."""
-
-Value = str | int | float | None
 
 _LISTINGS = {"Lora hashes", "TI hashes"}
 _SIZE = re.compile(r"(\d+)x(\d+)")
@@ -95,12 +94,12 @@ def describe(request: ImageRequest, facts: ModelFacts) -> str:
         "VAE": facts.vae,
         "Variation seed": request.variation_seed if varied else None,
         "Variation seed strength": request.variation_strength if varied else None,
+        "Denoising strength": denoising_strength(request),
         "Clip skip": request.clip_skip if request.clip_skip > 1 else None,
         "RNG": request.rng.upper(),  # A1111's own words: CPU, NV, and GPU when nothing is said
         "Tiling": "True" if request.tiling else None,
         "CFG Rescale": request.guidance_rescale or None,
-        "Postprocess upscale by": request.enlarge if request.enlarge > 1 else None,
-        "Postprocess upscaler": "Lanczos" if request.enlarge > 1 else None,
+        **operation_settings(request),
     }
     taken = {*settings, "ENSD", "Hashes", "Version"}
     settings |= {

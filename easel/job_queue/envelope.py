@@ -31,10 +31,11 @@ def unseal(kind: str, text: bytes | str, model: type[T], key: bytes) -> T:
         raise Untrusted(f"A {kind} in Redis is larger than {MAX_BYTES} bytes.")
     try:
         outer = json.loads(text)
-        version, signature, body = int(outer["v"]), str(outer["sig"]), str(outer["body"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        version, signature, body = int(outer["v"]), str(outer["sig"]).encode(), str(outer["body"])
+        ours = _sign(kind, version, body, key).encode()
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise Untrusted(f"A {kind} in Redis is not an envelope.") from error
-    if not hmac.compare_digest(signature, _sign(kind, version, body, key)):
+    if not hmac.compare_digest(signature, ours):
         raise Untrusted(f"A {kind} in Redis is not signed with our EASEL_KEY.")
     if not SCHEMA - 1 <= version <= SCHEMA + 1:
         raise Untrusted(f"A {kind} in Redis has version {version}; this program reads {SCHEMA}. Update both sides.")

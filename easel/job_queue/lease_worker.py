@@ -1,34 +1,39 @@
 """An RQ worker that holds several jobs at once on short leases, in one long-lived process."""
 
+import json
 import logging
+import os
 import threading
 import time
+import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
 
-from redis.exceptions import RedisError
-from rq import SimpleWorker
-from rq.command import parse_payload
+from redis.exceptions import RedisError, ResponseError
 from rq.executions import Execution
 from rq.job import Job as RqJob
-from rq.job import JobStatus
-from rq.serializers import JSONSerializer
+from rq.suspension import WORKERS_SUSPENDED
 from rq.worker import WorkerStatus
 
 from easel.errors import Expired, Untrusted
 from easel.job_queue import names
+from easel.job_queue.books import LEASE_S, Books
 from easel.job_queue.envelope import seal
-from easel.job_queue.queue import JobQueue
+from easel.job_queue.queue import JOB_TIMEOUT_S, JobQueue
 from easel.jobs import Failure, ImageResult, Job
 
 log = logging.getLogger(__name__)
 
-LEASE_S = 5
-"""A worker that says nothing for so long has lost its jobs."""
 BEAT_S = 1.0
-WORKER_TTL_S = 15
+SWEEP_S = 600.0
 MAX_ATTEMPTS = 3
+GAVE_UP = (
+    f"The worker died {MAX_ATTEMPTS} times while drawing this. It was given up; try other settings or a smaller size."
+)
+CALL_BYTES = 4096
+"""No call of ours is nearly as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,37 +51,6 @@ class Claimed:
         return self.attempts > 1
 
 
-class _Books(SimpleWorker):
-    """RQ's worker with our lease times; its own work loop is never run."""
-
-    def __init__(self, queue: JobQueue, name: str) -> None:
-        super().__init__(
-            [queue.rq],
-            name=name,
-            connection=queue.connection,
-            serializer=JSONSerializer,
-            worker_ttl=WORKER_TTL_S,
-            job_monitoring_interval=1,
-            log_job_description=False,
-        )
-        self.log_result_lifespan = False
-        self.stopped: set[str] = set()
-
-    def get_heartbeat_ttl(self, job: RqJob, working_time: float = 0.0) -> int:
-        return LEASE_S
-
-    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        super().heartbeat(WORKER_TTL_S, pipeline)
-
-    def handle_payload(self, message: Any) -> None:
-        """Obey `stop-job` and `stop-execution` for any of the jobs held, not only the first."""
-        payload = parse_payload(message)
-        if payload["command"] in ("stop-job", "stop-execution"):
-            self.stopped.add(str(payload.get("job_id", "")))
-        else:
-            super().handle_payload(message)  # type: ignore[no-untyped-call]
-
-
 class LeaseWorker:
     """Claims jobs, keeps their leases alive from one thread, and writes what came of them exactly once."""
 
@@ -85,22 +59,27 @@ class LeaseWorker:
         self.queue = queue
         self.accepted = frozenset(accepted)
         self.name = name
-        self.books = _Books(queue, self.name)
+        self.books = Books(queue.rq, self.name)
         self._held: dict[str, Claimed] = {}
         self._ended = threading.Event()
-        self._last_beat = time.monotonic()
+        self._heart = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._last_beat = self._last_sign = self._next_sweep = time.monotonic()
+        self._reap_from = self._last_beat + LEASE_S
+        self._suspended = False
 
     def start(self) -> None:
         """Appear in RQ's list of workers and begin to beat."""
         logging.getLogger("rq.worker").setLevel(logging.WARNING)
         self.books.bootstrap(logging_level=None)
         self.books.set_state(WorkerStatus.IDLE)
-        threading.Thread(target=self._beat, name="lease", daemon=True).start()
+        self._heart.start()
 
-    def close(self) -> None:
-        """Hand back what is still held and leave RQ's list of workers."""
+    def close(self, *, refund: bool = True) -> None:
+        """Hand back what is still held, by default without counting the try, and leave RQ's list of workers."""
         self._ended.set()
-        give_back(self.queue, self.name, refund=True)
+        # It may be using the connection, which is about to be closed.
+        self._heart.join(2 * BEAT_S)
+        give_back(self.queue, self.name, refund=refund)
         self.books.teardown()  # type: ignore[no-untyped-call]
 
     # -- leases
@@ -109,77 +88,150 @@ class LeaseWorker:
         while not self._ended.wait(BEAT_S):
             try:
                 self._extend_leases()
-                # After a stall of our own (or of Redis) everybody gets one lease of time to show a beat.
-                if time.monotonic() - self._last_beat < LEASE_S:
+                self._listen()
+                if self._may_reap(time.monotonic()):
                     give_back(self.queue)
-                self._last_beat = time.monotonic()
+                if time.monotonic() >= self._next_sweep:
+                    self._next_sweep = time.monotonic() + SWEEP_S
+                    self.books.sweep()
             except RedisError as error:
                 log.warning("heartbeat failed: %s", error)
+            if self._held and time.monotonic() - self._last_sign > JOB_TIMEOUT_S:
+                # A call that never returns can not be interrupted; the supervisor starts another process.
+                log.critical("nothing was heard of the jobs in hand for %.0f s; this worker ends", JOB_TIMEOUT_S)
+                os._exit(70)
+
+    def _may_reap(self, now: float) -> bool:
+        """After a start, or a stall of ours or of Redis, everybody gets one lease of time to show a beat."""
+        if now - self._last_beat >= LEASE_S:
+            self._reap_from = now + LEASE_S
+        self._last_beat = now
+        return now >= self._reap_from
 
     def _extend_leases(self) -> None:
-        self.books.heartbeat()
         for held in list(self._held.values()):
-            self.books.maintain_heartbeats(held.rq_job, held.execution)
+            try:
+                self.books.maintain_heartbeats(held.rq_job, held.execution)
+            except ResponseError as error:
+                # All commands but the one that met a strange key were carried out.
+                log.warning("heartbeat: %s", error, extra={"job": held.job.id})
+        self.books.announce()
+
+    def _listen(self) -> None:
+        """Look for what RQ's channel, lossy by design, may not have told: jobs to stop, and whether to pause."""
+        held = list(self._held)
+        with self.queue.connection.pipeline(transaction=False) as pipe:
+            pipe.exists(WORKERS_SUSPENDED)
+            for job_id in held:
+                pipe.hexists(names.record_key(job_id), "stop")
+            suspended, *stops = pipe.execute(raise_on_error=False)
+        self._suspended = suspended == 1
+        self.books.stopped.intersection_update(held)
+        self.books.stopped.update(job_id for job_id, stop in zip(held, stops, strict=True) if stop is True)
 
     # -- jobs
 
     def wait(self, seconds: float) -> None:
         """Return when something is in line, or after `seconds`."""
-        # Moving the head onto itself changes nothing, but blocks while the list is empty.
-        self.queue.connection.blmove(self.queue.rq.key, self.queue.rq.key, seconds, "LEFT", "LEFT")  # type: ignore[arg-type]
+        line = self.queue.rq.key
+        try:
+            if not self._suspended:
+                # Moving the head onto itself changes nothing, but blocks while the list is empty.
+                self.queue.connection.blmove(line, line, seconds, "LEFT", "LEFT")  # type: ignore[arg-type]
+                return
+        except ResponseError as error:
+            log.error("the line can not be read: %s", error)  # noqa: TRY400  # the sentence is all there is
+        time.sleep(seconds)
 
     def claim(self, *, room: int, batch: str = "", window: int = 64) -> list[Claimed]:
         """Take the head of the line and what fits beside it: `room` pictures; with `batch` only jobs of that key."""
-        ids = self.queue.scripts.run(
-            "claim",
-            keys=[self.queue.rq.key, self.queue.rq.intermediate_queue_key],
-            args=[f"{names.RQ_ROOT}:job:", names.RECORD, self.name, room, batch, window],
-        )
-        taken = [self._take(job_id.decode()) for job_id in ids]
-        return [claimed for claimed in taken if claimed is not None]
+        if self._heart.ident and not self._heart.is_alive():
+            raise RuntimeError("Nothing keeps the leases of this worker alive.")
+        if self._suspended:
+            return []
+        claimed = []
+        for job_id in self._claimed_ids(room, batch, window):
+            try:
+                one = self._take(job_id)
+            except ResponseError as error:
+                log.warning("a claim could not be written down, and runs out: %s", error, extra={"job": job_id})
+                continue
+            if one is not None:
+                claimed.append(one)
+        return claimed
+
+    def _claimed_ids(self, room: int, batch: str, window: int) -> list[str]:
+        try:
+            ids = self.queue.scripts.run(
+                "claim",
+                keys=[self.queue.rq.key, self.queue.rq.intermediate_queue_key],
+                args=[names.RQ_ROOT, names.RECORD, self.name, room, batch, window],
+            )
+        except ResponseError as error:
+            # A key of the line is of another kind, or Redis takes no writes: haste would mend neither.
+            log.error("nothing can be claimed: %s", error)  # noqa: TRY400  # the sentence is all there is
+            time.sleep(BEAT_S)
+            return []
+        if ids:
+            self._last_sign = time.monotonic()
+        return [job_id.decode() for job_id in ids]
 
     def _take(self, job_id: str) -> Claimed | None:
         """Write the claim into RQ's books; None when the job must not run."""
-        rq_job = RqJob.fetch(job_id, connection=self.queue.connection, serializer=JSONSerializer)
-        execution = self.books.prepare_execution(rq_job)
-        self.books.prepare_job_execution(rq_job, remove_from_intermediate_queue=True)
-        if rq_job.func_name not in self.accepted:
+        named, holder = self._what_and_whose(job_id)
+        if holder != self.name:
+            log.warning("left a claim alone: it was given back while we slept", extra={"job": job_id})
+            return None
+        # RQ's hash is not signed: a webhook, a lifetime or plain rubbish in it is never read, but written over.
+        rq_job = self.queue.rq_job(job_id)
+        execution = self.books.begin(rq_job)
+        if named not in self.accepted:
             log.error("refused a job that names another callable", extra={"job": job_id})
-            self._refuse(rq_job, execution, "not one of our callables")
+            self.books.end(rq_job, execution, failed="not one of our callables")
             return None
         try:
             state = self.queue.state(job_id)
         except (Untrusted, Expired) as error:
             log.error("refused a job: %s", error, extra={"job": job_id})  # noqa: TRY400  # the sentence is all there is
-            self._refuse(rq_job, execution, str(error))
+            self.books.end(rq_job, execution, failed=str(error))
             return None
-        attempts = int(self.queue.connection.hget(names.record_key(job_id), "attempts") or 1)
-        claimed = Claimed(state.job, attempts, rq_job, execution)
+        rq_job.created_at = rq_job.enqueued_at = datetime.fromtimestamp(state.job.asked_at, UTC)
+        claimed = Claimed(state.job, state.attempts, rq_job, execution)
         self._held[job_id] = claimed
         if state.result is not None:
             # The worker before us died between the result and RQ's books.
             self._close_books(claimed, failed="")
-            return None
-        if attempts > MAX_ATTEMPTS:
-            self.finish(claimed, _gave_up(state.job))
-            return None
-        return claimed
+        elif state.stopping:
+            # The worker before us died before it heard that it should stop.
+            self.finish(claimed, _failed(state.job, "cancelled", "Cancelled."))
+        elif state.attempts > MAX_ATTEMPTS:
+            self.finish(claimed, _failed(state.job, "gave_up", GAVE_UP))
+        else:
+            return claimed
+        return None
 
-    def _refuse(self, rq_job: RqJob, execution: Execution, why: str) -> None:
-        rq_job.retries_left = 0
-        self.books.handle_execution_ended(rq_job, self.queue.rq, LEASE_S)
-        self.books.handle_job_failure(rq_job, self.queue.rq, exc_string=why, execution=execution)
+    def _what_and_whose(self, job_id: str) -> tuple[str, str]:
+        """Return the callable that RQ's hash names, empty where it names none in a form of ours, and who holds it."""
+        found = self.queue.connection.hmget(f"{names.RQ_ROOT}:job:{job_id}", "data", "worker_name")
+        data, holder = (value if isinstance(value, bytes) else b"" for value in found)
+        named = ""
+        with suppress(zlib.error, ValueError, LookupError, TypeError, RecursionError):
+            named = str(json.loads(zlib.decompressobj().decompress(data, CALL_BYTES))[0])
+        return named, holder.decode(errors="replace")
 
     def stop_requested(self, job_id: str) -> bool:
         return job_id in self.books.stopped
 
     def progress(self, job_id: str, step: int, total: int) -> None:
         """Note how far a job is, for whoever looks."""
-        self.queue.connection.hset(names.record_key(job_id), mapping={"step": step, "total": total})
+        self._last_sign = time.monotonic()
+        with suppress(ResponseError):
+            self.queue.connection.hset(names.record_key(job_id), mapping={"step": step, "total": total})
 
     def finish(self, claimed: Claimed, result: ImageResult) -> bool:
         """Write the result and close RQ's books; False when the lease was lost and the result dropped."""
         job_id = claimed.job.id
+        self._last_sign = time.monotonic()
         written = self.queue.scripts.run(
             "finish",
             keys=[f"{names.RQ_ROOT}:job:{job_id}", names.record_key(job_id), names.OWED],
@@ -194,16 +246,7 @@ class LeaseWorker:
         return True
 
     def _close_books(self, claimed: Claimed, *, failed: str) -> None:
-        """Tell RQ how it ended: finished, failed, or stopped on request."""
-        rq_job, rq_queue = claimed.rq_job, self.queue.rq
-        self.books.handle_execution_ended(rq_job, rq_queue, LEASE_S)
-        if failed:
-            rq_job.retries_left = 0
-            self.books._stopped_job_id = rq_job.id if failed == "cancelled" else None
-            self.books.handle_job_failure(rq_job, rq_queue, exc_string=failed, execution=claimed.execution)
-        else:
-            rq_job._status = JobStatus.FINISHED  # as RQ's own perform_job does
-            self.books.handle_job_success(rq_job, rq_queue, rq_queue.started_job_registry, claimed.execution)
+        self.books.end(claimed.rq_job, claimed.execution, failed=failed)
         self._forget(claimed)
 
     def _forget(self, claimed: Claimed) -> None:
@@ -211,12 +254,12 @@ class LeaseWorker:
         self.books.executions.pop(claimed.execution.id, None)
         self.books.stopped.discard(claimed.job.id)
         if not self._held:
-            self.books.set_state(WorkerStatus.IDLE)
+            with suppress(ResponseError):
+                self.books.set_state(WorkerStatus.IDLE)
 
 
-def _gave_up(job: Job) -> ImageResult:
-    text = f"The worker died {MAX_ATTEMPTS} times while drawing this. It was given up; try other settings or a smaller size."
-    return ImageResult(job_id=job.id, request=job.request, failure=Failure(code="gave_up", text=text))
+def _failed(job: Job, code: str, text: str) -> ImageResult:
+    return ImageResult(job_id=job.id, request=job.request, failure=Failure(code=code, text=text))
 
 
 def give_back(queue: JobQueue, worker: str = "", *, refund: bool = False) -> list[str]:
@@ -226,8 +269,9 @@ def give_back(queue: JobQueue, worker: str = "", *, refund: bool = False) -> lis
         keys=[queue.rq.key, queue.rq.intermediate_queue_key, queue.rq.started_job_registry.key],
         args=[names.RQ_ROOT, names.RECORD, worker, int(refund), LEASE_S],
     )
-    for job_id in ids:
-        log.warning("put back in line: its worker is gone", extra={"job": job_id.decode()})
+    back = [job_id.decode(errors="replace") for job_id in ids]
+    for job_id in back:
+        log.warning("put back in line: its worker is gone", extra={"job": job_id})
     if worker:
         queue.connection.delete(f"{names.RQ_ROOT}:worker:{worker}")
-    return [job_id.decode() for job_id in ids]
+    return back

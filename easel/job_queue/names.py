@@ -1,5 +1,7 @@
 """Names of the keys and callables that stand in Redis."""
 
+import re
+
 QUEUE = "images"
 RENDER_TASK = "worker.tasks.render"
 """The one callable a worker accepts; a job names it, nobody imports it across the wall."""
@@ -14,6 +16,10 @@ RECORD = "easel:job:"
 """Prefix of the hash that remembers one job: envelope, placeholder, progress, result."""
 
 RQ_ROOT = "rq"
+
+
+JOB_ID = re.compile(rb"[A-Za-z0-9_-]{4,40}")
+"""What the id of a job of ours looks like."""
 
 
 def record_key(job_id: str) -> str:

@@ -14,9 +14,10 @@ from easel.job_queue.queue import JobQueue
 
 log = logging.getLogger(__name__)
 
-LOOK_LEASE_S = 60
+LOOK_LEASE_S = 30
 """A job taken for a look comes up again after this time, should its taker die."""
-MOUTH_S = 60
+MOUTH_S = 20
+"""So long nobody else writes to a message after whoever held it died; the living keep it for as long as they need."""
 DELIVERED_BLOB_S = 3600
 
 
@@ -30,27 +31,54 @@ class Owed:
     def take(self, limit: int) -> list[str]:
         """Return job ids whose message is due for a look, at most `limit`; each goes to one taker."""
         ids = self.queue.scripts.run("take_owed", keys=[names.OWED], args=[limit, LOOK_LEASE_S])
-        return [job_id.decode() for job_id in ids]
+        jobs = [job_id for job_id in ids if names.JOB_ID.fullmatch(job_id)]
+        if len(jobs) < len(ids):
+            self.connection.zrem(names.OWED, *set(ids).difference(jobs))
+        return [job_id.decode() for job_id in jobs]
 
-    def look_again(self, job_id: str, seconds: float) -> None:
-        self.connection.zadd(names.OWED, {job_id: self.queue.now() + seconds}, xx=True)
+    def look_again(self, job_id: str, seconds: float, *, not_before: bool = False) -> None:
+        """Let it come up in `seconds`; unless `not_before`, sooner where its end came while we looked at it."""
+        self.connection.zadd(names.OWED, {job_id: self.queue.now() + seconds}, xx=True, lt=not not_before)
 
     def settle(self, job_id: str, pictures: tuple[str, ...] = ()) -> None:
         """The asker has seen the end: nothing is owed any more, and the pictures may go soon."""
         with self.connection.pipeline() as pipe:
             pipe.hset(names.record_key(job_id), "delivered", "1")
             pipe.zrem(names.OWED, job_id)
-            pipe.delete(names.mouth_key(job_id))
             for name in pictures:
                 pipe.expire(names.blob_key(name), DELIVERED_BLOB_S)
             pipe.execute()
+
+    def forget(self, job_id: str) -> None:
+        """Nobody knows any more what was owed, and to whom."""
+        self.connection.zrem(names.OWED, job_id)
+
+    def owe_again(self, job_id: str) -> None:
+        """Let its end be shown once more, whatever was shown before."""
+        if self.connection.hexists(names.record_key(job_id), "envelope"):
+            with self.connection.pipeline() as pipe:
+                pipe.hdel(names.record_key(job_id), "delivered")
+                pipe.zadd(names.OWED, {job_id: 0})
+                pipe.execute()
+
+    def may_call(self, job_id: str) -> bool:
+        """Tell whether the asker was not called yet; from now on they were."""
+        return bool(self.connection.hsetnx(names.record_key(job_id), "called", "1"))
 
     def take_mouth(self, job_id: str, me: str) -> bool:
         """Become the only one who may write to this job's message; False while somebody else is."""
         return bool(self.connection.set(names.mouth_key(job_id), me, nx=True, ex=MOUTH_S))
 
-    def leave_mouth(self, job_id: str) -> None:
-        self.connection.delete(names.mouth_key(job_id))
+    def keep_mouth(self, job_id: str, me: str) -> bool:
+        """Hold on to the message for another while; False when it is somebody else's by now."""
+        return self._mouth(job_id, me, MOUTH_S)
+
+    def leave_mouth(self, job_id: str, me: str) -> bool:
+        """Leave the message to others; False when somebody else may have had it meanwhile."""
+        return self._mouth(job_id, me, 0)
+
+    def _mouth(self, job_id: str, me: str, seconds: int) -> bool:
+        return bool(self.queue.scripts.run("mouth", keys=[names.mouth_key(job_id)], args=[me, seconds]))
 
     def remember_message(self, job_id: str, message_id: str) -> None:
         self.connection.hset(names.record_key(job_id), "message", message_id)
@@ -82,5 +110,5 @@ async def _listen(connection: "AsyncRedis") -> AsyncIterator[dict[str, object]]:
 def _parsed(data: bytes) -> object:
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -2,15 +2,16 @@
 
 import json
 import logging
+import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import WatchError
+from redis.exceptions import ResponseError, WatchError
 from rq import Queue
 from rq.command import send_stop_execution_command
 from rq.exceptions import InvalidJobOperation
@@ -18,7 +19,6 @@ from rq.executions import ExecutionRegistry
 from rq.job import Job as RqJob
 from rq.job import Retry
 from rq.serializers import JSONSerializer
-from rq.utils import as_text
 
 from easel.errors import Expired, QueueDown, Untrusted
 from easel.job_queue import names
@@ -29,6 +29,8 @@ from easel.jobs import Failure, FolderAddress, ImageResult, Job, Progress
 
 log = logging.getLogger(__name__)
 
+_DIGITS = re.compile(rb"[0-9]{1,20}")
+
 REMEMBER_S = 30 * 24 * 3600
 """How long a request stays behind the buttons of its message."""
 BLOB_S = 24 * 3600
@@ -36,6 +38,8 @@ BLOB_S = 24 * 3600
 GATEWAY_S = 10
 """How long a door has for its placeholder before delivery takes the message over."""
 JOB_TIMEOUT_S = 3600
+RQ_SHOWS_S = 3600
+"""How long RQ's tools show a job that ended without a fault."""
 
 
 class Status(StrEnum):
@@ -58,7 +62,11 @@ class JobState:
     progress: Progress | None = None
     result: ImageResult | None = None
     message_id: str = ""
-    """The placeholder on its network; empty while there is none."""
+    """The placeholder on its network, a number; empty while there is none."""
+    attempts: int = 0
+    """Workers that took it in hand, whatever became of them."""
+    stopping: bool = False
+    """Somebody asked to stop it while it ran."""
     delivered: bool = False
 
 
@@ -84,8 +92,18 @@ class JobQueue:
 
     def put(self, job: Job) -> bool:
         """Queue `job` and owe its asker an answer, all or nothing; False when the id is already known."""
-        with told(), self.connection.pipeline() as pipe:
-            record = names.record_key(job.id)
+        record = names.record_key(job.id)
+        with told():
+            try:
+                return self._put(job, record)
+            except WatchError:
+                # Another door was faster, or the line was cut under the watch: then nobody may have queued it.
+                if self.connection.exists(record):
+                    return False
+                raise QueueDown from None
+
+    def _put(self, job: Job, record: str) -> bool:
+        with self.connection.pipeline() as pipe:
             pipe.watch(record)
             if pipe.exists(record):
                 return False
@@ -97,23 +115,22 @@ class JobQueue:
             if not isinstance(job.reply_to, FolderAddress):
                 pipe.set(names.mouth_key(job.id), "gateway", ex=GATEWAY_S)
                 pipe.zadd(names.OWED, {job.id: self.now() + GATEWAY_S})
-            self.rq.enqueue_job(self._rq_job(job.id), pipeline=pipe)
-            try:
-                pipe.execute()
-            except WatchError:
-                return False
+            self.rq.enqueue_job(self.rq_job(job.id), pipeline=pipe)
+            pipe.execute()
         return True
 
-    def _rq_job(self, job_id: str) -> RqJob:
+    def rq_job(self, job_id: str) -> RqJob:
+        """Return RQ's side of a job as we write it, without a look at what stands in Redis."""
         # RQ's own retries serve only when a tool of RQ cleans up before we do.
         return RqJob.create(
             names.RENDER_TASK,
             args=(job_id,),
             id=job_id,
+            origin=self.rq.name,
             connection=self.connection,
             serializer=JSONSerializer,
             timeout=JOB_TIMEOUT_S,
-            result_ttl=3600,
+            result_ttl=RQ_SHOWS_S,
             failure_ttl=7 * 24 * 3600,
             retry=Retry(max=2, enqueue_at_front=True),
             description=f"picture {job_id}",
@@ -124,14 +141,16 @@ class JobQueue:
         seconds, micros = self.connection.time()
         return float(seconds) + float(micros) / 1e6
 
-    def placed(self, job_id: str, message_id: str) -> None:
-        """Remember the placeholder a door wrote and leave the message to delivery from now on."""
-        with told(), self.connection.pipeline() as pipe:
-            pipe.hset(names.record_key(job_id), "message", message_id)
-            pipe.delete(names.mouth_key(job_id))
-            pipe.zadd(names.OWED, {job_id: 0}, xx=True)
-            self.publish(pipe, {"job": job_id, "event": "owed"})
-            pipe.execute()
+    def placed(self, job_id: str, message_id: str) -> bool:
+        """Leave the placeholder a door wrote to delivery; False when that was too late, and delivery has its own."""
+        with told():
+            in_time = self.scripts.run(
+                "placed",
+                keys=[names.record_key(job_id), names.mouth_key(job_id), names.OWED],
+                args=[job_id, message_id],
+            )
+            self.publish(self.connection, {"job": job_id, "event": "owed"})
+        return bool(in_time)
 
     # -- look
 
@@ -143,50 +162,65 @@ class JobQueue:
         """Name the live workers: those whose key has not run out."""
         prefix = f"{names.RQ_ROOT}:worker:"
         with told():
-            keys = sorted(self.connection.smembers(f"{names.RQ_ROOT}:workers:{names.QUEUE}"))
+            members = sorted(self.connection.smembers(f"{names.RQ_ROOT}:workers:{names.QUEUE}"))
+            keys = [key for key in members if isinstance(key, bytes) and key.startswith(prefix.encode())]
             with self.connection.pipeline(transaction=False) as pipe:
                 for key in keys:
                     pipe.exists(key)
                 alive = pipe.execute()
-        return [as_text(key).removeprefix(prefix) for key, there in zip(keys, alive, strict=True) if there]
+        return [
+            key.decode(errors="replace").removeprefix(prefix) for key, there in zip(keys, alive, strict=True) if there
+        ]
 
     def workers(self) -> int:
         return len(self.worker_names())
 
     def state(self, job_id: str) -> JobState:
         """Return what is known; raise `Expired` when the job is forgotten, `Untrusted` when it was forged."""
-        with told(), self.connection.pipeline(transaction=False) as pipe:
+        with told(), self.connection.pipeline() as pipe:
             pipe.hgetall(names.record_key(job_id))
             pipe.hget(f"{names.RQ_ROOT}:job:{job_id}", "status")
             pipe.lpos(self.rq.key, job_id)
-            record, status, place = pipe.execute()
-        if b"envelope" not in record:
+            # A key of another kind answers with an error, which counts as nothing.
+            record, status, place = pipe.execute(raise_on_error=False)
+        if not isinstance(record, dict) or b"envelope" not in record:
             raise Expired("I no longer remember this picture. Please ask for it again.")
         job = unseal("job", record[b"envelope"], Job, self.key)
         if job.id != job_id:
             raise Untrusted("A job in Redis stands under another job's id.")
         result = unseal("result", record[b"result"], ImageResult, self.key) if b"result" in record else None
+        if result is not None and result.job_id != job_id:
+            raise Untrusted("A result in Redis stands under another job's id.")
         return JobState(
             job=job,
             status=self._status(status, result),
-            place=int(place or 0),
+            place=place if isinstance(place, int) else 0,
             progress=self._progress(job_id, record),
             result=result,
-            message_id=record.get(b"message", b"").decode(),
+            message_id=self._digits(record, b"message"),
+            attempts=int(self._digits(record, b"attempts") or 0),
+            stopping=b"stop" in record,
             delivered=b"delivered" in record,
         )
 
     @staticmethod
-    def _status(status: bytes | None, result: ImageResult | None) -> Status:
+    def _status(status: object, result: ImageResult | None) -> Status:
         if result is not None:
             return Status.OVER
-        return {b"queued": Status.QUEUED, b"started": Status.RUNNING}.get(status or b"", Status.LOST)
+        return Status.QUEUED if status == b"queued" else Status.RUNNING if status == b"started" else Status.LOST
+
+    @classmethod
+    def _progress(cls, job_id: str, record: dict[bytes, bytes]) -> Progress | None:
+        step, total = cls._digits(record, b"step"), cls._digits(record, b"total")
+        if not step or not total or int(step) > int(total):
+            return None
+        return Progress(job_id=job_id, step=int(step), total=int(total))
 
     @staticmethod
-    def _progress(job_id: str, record: dict[bytes, bytes]) -> Progress | None:
-        if b"total" not in record:
-            return None
-        return Progress(job_id=job_id, step=int(record.get(b"step", 0)), total=int(record[b"total"]))
+    def _digits(record: dict[bytes, bytes], field: bytes) -> str:
+        """Return a number that is not signed, and so may be anything; empty when it is none."""
+        value = record.get(field, b"")
+        return value.decode() if _DIGITS.fullmatch(value) else ""
 
     # -- stop
 
@@ -198,18 +232,19 @@ class JobQueue:
             answer: bytes = self.scripts.run(
                 "cancel",
                 keys=[self.rq.key, f"{names.RQ_ROOT}:job:{job_id}", names.record_key(job_id), names.OWED],
-                args=[job_id, seal("result", failed, self.key)],
+                args=[job_id, seal("result", failed, self.key), RQ_SHOWS_S],
             )
             if answer == b"asked":
                 self._ask_to_stop(job_id)
         return answer.decode()
 
     def _ask_to_stop(self, job_id: str) -> None:
-        for execution in ExecutionRegistry(job_id=job_id, connection=self.connection).get_execution_ids():
-            try:
+        try:
+            for execution in ExecutionRegistry(job_id=job_id, connection=self.connection).get_execution_ids():
                 send_stop_execution_command(self.connection, job_id, execution)
-            except InvalidJobOperation:
-                log.info("the execution was over before it could be stopped", extra={"job": job_id})
+        except (InvalidJobOperation, ResponseError, LookupError, ValueError):
+            # Over, or no whole record of it: then its worker finds out with the next beat.
+            log.info("the execution could not be told to stop at once", extra={"job": job_id})
 
     # -- pictures and hints
 
@@ -222,11 +257,11 @@ class JobQueue:
 
     def picture(self, name: str) -> bytes:
         """Return the bytes stored under `name`; raise `Expired` when they are gone."""
-        with told():
+        with told(), suppress(ResponseError):
             data = self.connection.get(names.blob_key(name))
-        if not isinstance(data, bytes):
-            raise Expired("The picture was kept for a day and is gone now. Press Again to draw it anew.")
-        return data
+            if isinstance(data, bytes):
+                return data
+        raise Expired("The picture was kept for a day and is gone now. Press Again to draw it anew.")
 
     @staticmethod
     def publish(connection: "Redis", event: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from redis import Redis
 
+from bot.asking.sources import Sources
 from bot.commands import Commands
 from bot.discord_bot.gateway import run
 from easel.buttons import LABELS, Button, button_id
@@ -38,9 +39,9 @@ def settings_for(discord: FakeDiscord, **changes: str) -> Settings:
     return load_settings(written | changes)
 
 
-def commands_on(redis: "Redis", discord: FakeDiscord, key: bytes) -> Commands:
-    catalog = a_catalog()
-    return Commands(JobQueue(redis, key=key), lambda: catalog, is_admin=settings_for(discord).is_admin)
+def commands_on(redis: "Redis", discord: FakeDiscord, key: bytes, **changes: str) -> Commands:
+    catalog, settings = a_catalog(), settings_for(discord, **changes)
+    return Commands(JobQueue(redis, key=key), lambda: catalog, is_admin=settings.is_admin, sources=Sources.of(settings))
 
 
 @contextlib.asynccontextmanager
@@ -76,9 +77,12 @@ async def placed(queue: JobQueue, job: Job) -> int:
     return int(await until(lambda: queue.state(job.id).message_id))
 
 
-async def a_picture(discord: FakeDiscord, queue: JobQueue, **where: Any) -> tuple[Job, Message]:
+async def a_picture(
+    discord: FakeDiscord, queue: JobQueue, *, count: int = 1, size: str = "512x512", **where: Any
+) -> tuple[Job, Message]:
     """Ask for a picture as alice, and put the buttons under it as delivery does."""
-    interaction = await discord.slash("imagine", {"prompt": "a red apple", "seed": 5}, **where)
+    filled = {"prompt": "a red apple", "seed": 5, "count": count, "size": size}
+    interaction = await discord.slash("imagine", filled, **where)
     message = await interaction.message
     job = jobs(queue)[-1]
     await placed(queue, job)

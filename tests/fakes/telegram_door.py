@@ -7,6 +7,7 @@ from typing import Any
 
 from redis import Redis
 
+from bot.asking.sources import Sources
 from bot.commands import Commands
 from bot.telegram_bot.gateway import run
 from easel.buttons import LABELS, Button, button_id
@@ -29,20 +30,19 @@ def a_catalog() -> Catalog:
     )
 
 
-def settings_for(telegram: FakeTelegram) -> Settings:
-    return load_settings(
-        {
-            "TELEGRAM_TOKEN": telegram.token,
-            "TELEGRAM_API_BASE": telegram.api_base,
-            "TELEGRAM_FILE_BASE": telegram.file_base,
-            "EASEL_ADMINS": f"telegram:{OWNER.id}",
-        }
-    )
+def settings_for(telegram: FakeTelegram, **changes: str) -> Settings:
+    written = {
+        "TELEGRAM_TOKEN": telegram.token,
+        "TELEGRAM_API_BASE": telegram.api_base,
+        "TELEGRAM_FILE_BASE": telegram.file_base,
+        "EASEL_ADMINS": f"telegram:{OWNER.id}",
+    }
+    return load_settings(written | changes)
 
 
-def commands_on(redis: "Redis", telegram: FakeTelegram, key: bytes) -> Commands:
-    catalog = a_catalog()
-    return Commands(JobQueue(redis, key=key), lambda: catalog, is_admin=settings_for(telegram).is_admin)
+def commands_on(redis: "Redis", telegram: FakeTelegram, key: bytes, **changes: str) -> Commands:
+    catalog, settings = a_catalog(), settings_for(telegram, **changes)
+    return Commands(JobQueue(redis, key=key), lambda: catalog, is_admin=settings.is_admin, sources=Sources.of(settings))
 
 
 @contextlib.asynccontextmanager

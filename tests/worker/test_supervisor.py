@@ -6,9 +6,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from easel.job_queue.queue import JobQueue, Status
+from easel.jobs import Job
 from tests.conftest import KEY
 from tests.fakes.jobs import a_job
 
@@ -54,6 +56,14 @@ def started(log: Path) -> list[tuple[str, int]]:
     return [(line.split()[0], int(line.split()[1])) for line in log.read_text().splitlines()]
 
 
+def has_lived(log: Path, lives: int) -> bool:
+    return len(started(log)) == lives
+
+
+def is_drawn(queue: JobQueue, job: Job) -> bool:
+    return queue.state(job.id).progress is not None
+
+
 def test_one_worker_runs_per_device(redis_url: str, queue: JobQueue, tmp_path: Path) -> None:
     with supervised(redis_url, tmp_path / "log", ["cuda:0", "cuda:1"]):
         until(lambda: queue.workers() == 2)
@@ -81,6 +91,25 @@ def test_a_killed_worker_is_replaced_and_its_job_runs_again_at_once(
     result = queue.state(job.id).result
     assert result is not None
     assert result.failure is None
+
+
+def test_workers_that_die_at_work_are_replaced_at_once_again_and_again(
+    redis_url: str, queue: JobQueue, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    pauses = []
+    with supervised(redis_url, log, ["cpu"]):
+        for deaths in range(1, 6):
+            job = a_job(steps=150)
+            queue.put(job)
+            until(partial(is_drawn, queue, job))
+            os.kill(started(log)[-1][1], signal.SIGKILL)
+            killed = time.monotonic()
+            until(partial(has_lived, log, deaths + 1))
+            pauses.append(time.monotonic() - killed)
+            queue.cancel(job.id)
+
+    assert max(pauses) < 2
 
 
 def test_a_worker_that_can_not_start_is_tried_ever_more_rarely(redis_url: str, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """One HTTP call to a chat network, with its answers sorted: done, try later, or never."""
 
 import json
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +11,13 @@ import aiohttp
 
 from easel.errors import TryLater
 
+log = logging.getLogger(__name__)
+
+REFUSED_S = 60
+WEBHOOK_OVER = 50027
+"""Discord answers 401 with this code where only an interaction is over."""
 TIMEOUT = aiohttp.ClientTimeout(total=45, sock_connect=10)
-"""Shorter than the lock on a message, so that a slow call never writes after it was lost."""
+"""A line that is dead for longer is tried anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,7 @@ class Api:
     def __init__(self, session: aiohttp.ClientSession, headers: Mapping[str, str] | None = None) -> None:
         self._session = session
         self._headers = dict(headers or {})
+        self._refused_until = 0.0
 
     async def call(
         self,
@@ -51,6 +59,8 @@ class Api:
         uploads: Sequence[Upload] = (),
     ) -> Answer:
         """Send JSON `fields`, or a multipart `form` with `uploads`; raise `TryLater` for 429, 5xx and a dead line."""
+        if (left_s := self._refused_until - time.monotonic()) > 0:
+            raise TryLater("the network refuses our token", seconds=left_s)
         body: Any = None
         if form is not None:
             body = aiohttp.FormData(default_to_multipart=True)
@@ -71,6 +81,13 @@ class Api:
             raise TryLater("the network asks to wait", seconds=_seconds(answer.body, retry_after))
         if answer.status >= 500:
             raise TryLater(f"the network is in trouble ({answer.status})", seconds=3)
+        if answer.status == 401 and answer.body.get("code") != WEBHOOK_OVER:
+            # What is owed stays owed until the token is mended; asking on would get our address banned.
+            self._refused_until = time.monotonic() + REFUSED_S
+            log.error("the network refuses our token: correct it and start delivery again")
+            raise TryLater("the network refuses our token", seconds=REFUSED_S)
+        if answer.ok and not answer.body:
+            raise TryLater("something else answered in the network's place", seconds=30)
         return answer
 
 

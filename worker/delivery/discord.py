@@ -40,7 +40,7 @@ class DiscordWriter:
             answer = await self._send(method, url, payload, message)
             if answer.ok:
                 return str(answer.body.get("id", state.message_id))
-        if not message.pictures and not message.prompt:
+        if answer is not None and not message.pictures and not message.prompt:
             raise Undeliverable(f"Discord refused an edit ({_why(answer)})")
         return await self._post(address, state, payload, message)
 

@@ -1,5 +1,6 @@
 """Writes a job's message on Telegram: the text placeholder is edited until it is the picture."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -41,7 +42,7 @@ class TelegramWriter:
         if not message.pictures:
             return await self._call("editMessageText", form | {"text": _text(message, TEXT)})
         media = {"type": "photo", "media": "attach://photo", "caption": _text(message, CAPTION)}
-        return await self._call("editMessageMedia", form | {"media": json.dumps(media)}, [_photo(message)])
+        return await self._call("editMessageMedia", form | {"media": json.dumps(media)}, [await _photo(message)])
 
     async def _send(self, state: JobState, message: Message) -> Answer:
         address = _address(state)
@@ -54,7 +55,7 @@ class TelegramWriter:
         if not message.pictures:
             return await self._call("sendMessage", form | {"text": _text(message, TEXT)})
         form |= {"photo": "attach://photo", "caption": _text(message, CAPTION)}
-        return await self._call("sendPhoto", form, [_photo(message)])
+        return await self._call("sendPhoto", form, [await _photo(message)])
 
     async def _call(self, name: str, form: dict[str, str], uploads: list[Upload] | None = None) -> Answer:
         return await self._api.call("POST", f"{self._base}/{name}", form=form, uploads=uploads or [])
@@ -88,9 +89,10 @@ def _keyboard(message: Message) -> dict[str, str]:
     return {"reply_markup": json.dumps({"inline_keyboard": [row]})}
 
 
-def _photo(message: Message) -> Upload:
+async def _photo(message: Message) -> Upload:
     """Several pictures become one grid: an album can neither be edited into nor carry buttons."""
-    data = message.pictures[0] if len(message.pictures) == 1 else grid(message.pictures)
+    one = len(message.pictures) == 1
+    data = message.pictures[0] if one else await asyncio.to_thread(grid, message.pictures)
     return Upload("photo", "picture.png", data)
 
 

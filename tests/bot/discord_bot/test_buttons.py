@@ -209,3 +209,41 @@ async def test_a_late_press_does_nothing(
 
     assert len(jobs(queue)) == 1
     assert not message.deleted
+
+
+@pytest.mark.usefixtures("door")
+@pytest.mark.parametrize("label", ["🎲 Vary", "🔍 Upscale"])
+async def test_other_buttons_draw_anew_in_a_new_message(discord: FakeDiscord, queue: JobQueue, label: str) -> None:
+    _, message = await a_picture(discord, queue)
+
+    press = await discord.click(message, label, user_id=discord.bob.id)
+
+    answer = await press.message
+    new = jobs(queue)[-1]
+    assert (answer.content.startswith("Queued. "), answer.ephemeral) == (True, False)
+    assert (new.request.seed, new.asker.id) == (5, str(discord.bob.id))
+    assert bool(new.request.variation_strength) is ("Vary" in label)
+    assert (new.request.hires_fix is not None) is ("Upscale" in label)
+    assert await placed(queue, new) == answer.id
+
+
+@pytest.mark.usefixtures("door")
+async def test_a_button_of_one_of_several_pictures_means_that_one(discord: FakeDiscord, queue: JobQueue) -> None:
+    job, message = await a_picture(discord, queue, count=4)
+    put_buttons(message, job, queue.key, upscale=button_id(Button("upscale", job.id, 2), queue.key))
+
+    press = await discord.click(message, "🔍 Upscale")
+
+    await press.message
+    assert (jobs(queue)[-1].request.seed, jobs(queue)[-1].request.batch_size) == (7, 1)
+
+
+@pytest.mark.usefixtures("door")
+async def test_what_can_not_be_drawn_anew_is_told(discord: FakeDiscord, queue: JobQueue) -> None:
+    _, message = await a_picture(discord, queue, size="2048x2048")
+
+    press = await discord.click(message, "🔍 Upscale")
+
+    answer = await told(press, message)
+    assert answer.content.startswith("This picture is as large as I can draw it")
+    assert (answer.ephemeral, len(jobs(queue))) == (True, 1)

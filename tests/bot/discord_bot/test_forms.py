@@ -27,19 +27,30 @@ def registered(option: Option) -> dict[str, Any]:
     shape = {"type": TYPES[option.kind].value, "name": option.name, "description": option.help}
     limits = {"min_value": option.low, "max_value": option.high}
     switches = {"required": option.required, "autocomplete": option.suggest is not None}
-    return shape | {name: value for name, value in (limits | switches).items() if value not in {None, False}}
+    return shape | {
+        name: value for name, value in (limits | switches).items() if value is not None and value is not False
+    }
 
 
 @pytest.mark.usefixtures("door")
 async def test_discord_knows_the_table_and_nothing_else(discord: FakeDiscord) -> None:
-    known = discord.commands.all(None)
+    known = [command for command in discord.commands.all(None) if command["type"] == 1]
 
     assert [(command["name"], command["description"]) for command in known] == [(c.name, c.help) for c in COMMANDS]
     for command, row in zip(known, COMMANDS, strict=True):
         options = [{name: value for name, value in one.items() if value is not False} for one in command["options"]]
-        assert options == [registered(option) for option in row.options]
+        assert options == [registered(option) for option in row.options if not option.rare]
+        assert len(options) <= 25
         assert (command["contexts"], command["integration_types"]) == ([0, 1, 2], [0, 1])
         assert (command["default_member_permissions"], command["nsfw"]) == (None, False)
+
+
+@pytest.mark.usefixtures("door")
+async def test_the_menu_of_a_message_knows_the_table_and_nothing_else(discord: FakeDiscord) -> None:
+    known = [command for command in discord.commands.all(None) if command["type"] != 1]
+
+    assert [(command["name"], command["type"]) for command in known] == [(row.menu, 3) for row in COMMANDS if row.menu]
+    assert {(*command["contexts"], *command["integration_types"]) for command in known} == {(0, 1, 2, 0, 1)}
 
 
 def test_no_option_is_named_outside_the_table() -> None:

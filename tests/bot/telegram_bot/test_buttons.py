@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from bot.commands import Commands, job_id_for
-from easel.buttons import LABELS, Button, button_id
+from easel.buttons import LABELS, Button, Verb, button_id
 from easel.job_queue import names
 from easel.job_queue.queue import JobQueue
 from easel.jobs import TelegramAddress
 from tests.fakes.telegram_client import place
-from tests.fakes.telegram_door import OWNER, a_picture, answer_to, jobs, open_door
+from tests.fakes.telegram_door import OWNER, a_picture, answer_to, ask, jobs, open_door
 from tests.fakes.telegram_queries import Query
 from tests.fakes.telegram_server import FakeTelegram
 
@@ -218,3 +218,41 @@ async def test_the_button_of_a_checkpoint_that_is_gone_names_the_nearest(
         query = await telegram.press(picture, button_id(Button("again", gone.id), queue.key))
 
     assert await answered(telegram, query) == "There is no checkpoint called `easel-demoo`. Did you mean `easel-demo`?"
+
+
+@pytest.mark.usefixtures("door")
+@pytest.mark.parametrize("verb", ["vary", "upscale"])
+async def test_other_buttons_draw_anew_in_a_new_message(telegram: FakeTelegram, queue: JobQueue, verb: Verb) -> None:
+    _, picture = await a_picture(telegram, queue, telegram.private)
+
+    query = await telegram.click(picture, LABELS[verb])
+    placeholder = await answer_to(telegram, picture)
+
+    assert await answered(telegram, query) == ""
+    new = jobs(queue)[-1]
+    assert new.request.seed == 5
+    assert bool(new.request.variation_strength) is (verb == "vary")
+    assert (new.request.hires_fix is not None) is (verb == "upscale")
+    assert str(placeholder.text).startswith("Queued")
+
+
+@pytest.mark.usefixtures("door")
+async def test_a_button_of_one_of_several_pictures_means_that_one(telegram: FakeTelegram, queue: JobQueue) -> None:
+    message = await ask(telegram, "/imagine a red apple --seed 5 --count 4")
+    (job,) = jobs(queue)
+
+    await telegram.press(message, button_id(Button("upscale", job.id, 2), queue.key))
+    await telegram.wait_for(lambda: len(jobs(queue)) == 2)
+
+    assert (jobs(queue)[-1].request.seed, jobs(queue)[-1].request.batch_size) == (7, 1)
+
+
+async def test_what_can_not_be_drawn_anew_pops_up(telegram: FakeTelegram, commands: Commands, queue: JobQueue) -> None:
+    async with open_door(telegram, commands):
+        message = await ask(telegram, "/imagine a red apple --size 2048x2048 --steps 5")
+        (job,) = jobs(queue)
+        query = await telegram.press(message, button_id(Button("upscale", job.id), queue.key))
+        text = await answered(telegram, query)
+
+    assert text.startswith("This picture is as large as I can draw it")
+    assert len(jobs(queue)) == 1

@@ -109,7 +109,9 @@ async def test_what_is_not_asked_of_us_is_left_alone(
     await telegram.forward("/imagine a cat")
     await telegram.post("/imagine a cat")
     await telegram.send("/imagine a cat", chat=telegram.supergroup, user=another_bot)
-    await telegram.send("/imagine a cat", photo=png())
+    await telegram.send("/imagine@other_bot a cat", photo=png())
+    await telegram.send("see /imagine a cat", photo=png())
+    await telegram.send("a cat", photo=png())
     await telegram.edit(await telegram.send("a cat"), "/imagine a cat")
 
     async with open_door(telegram, commands):

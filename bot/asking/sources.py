@@ -1,0 +1,24 @@
+"""What requests draw on besides the catalog: styles, wildcards, and the hosts pictures may come from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from easel.prompt.wildcards import Wildcards, WildcardSource
+from easel.settings import Settings
+from easel.styles import Styles, WatchedStyles
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    styles: Callable[[], Styles]
+    """Answers from memory, but for a look at the file every few seconds."""
+    wildcards: WildcardSource
+    private_hosts: frozenset[str]
+    """Those of our own network from which pictures may be fetched all the same."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(
+            WatchedStyles(settings.styles_file).current, Wildcards(settings.wildcards_dir), settings.private_hosts
+        )
