@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from bot.asking.cost import check_cost
-from bot.asking.pictures import Attached, Opened, open_pictures
+from bot.asking.pictures import Attached, Opened, has_pictures, open_pictures
 from bot.asking.redraw import REDRAWN
 from bot.asking.sources import Sources
 from bot.asking.wish import Form, Wish, make_wish, pictures_of, renamed, resolved
@@ -95,6 +95,10 @@ class Commands:
         self._sources = sources or Sources.of(Settings())
 
     # -- /imagine and /show
+
+    async def complete(self, wish: Wish, form: Form) -> Wish:
+        """Return the wish of a form with its pictures opened; raise `RequestError` or `QueueDown`."""
+        return self.wish(await self.open(form)) if has_pictures(form) else wish
 
     async def open(self, form: Form) -> dict[str, object]:
         """Return the form with its pictures fetched and opened; raise `RequestError` or `QueueDown`."""

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ log = logging.getLogger(__name__)
 
 GRACE_S = 110
 """A worker in the middle of a picture finishes it within this time."""
+TEND_S = 0.2
 CALM_S = 60.0
 """A part that lived this long died of something else than its start."""
 LAST = "delivery"
@@ -41,19 +41,22 @@ class Family:
     def __init__(self, parts: Mapping[str, str], environment: Mapping[str, str]) -> None:
         self._parts = [Part(name, module) for name, module in parts.items()]
         self._environment = {**os.environ, **environment}
-        self._stop = threading.Event()
+        self._stopping = False
 
     def run(self) -> int:
         """Run until Ctrl+C or SIGTERM; return the exit status."""
         for one in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(one, lambda *_: self._stop.set())
+            signal.signal(one, self._on_stop)
         status = 0
-        while not self._stop.wait(0.2):
+        while not self._stopping and not status:
             status = self._tend()
-            if status:
-                break
+            time.sleep(TEND_S)
         self.stop()
         return status
+
+    def _on_stop(self, *_: object) -> None:
+        # No more than this: an Event set by a handler waits for ever if the loop below it held the Event's lock.
+        self._stopping = True
 
     def _tend(self) -> int:
         """Start what is due; return a status when a part can never run."""

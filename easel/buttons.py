@@ -29,7 +29,7 @@ class Button:
 
 def rows(pictures: int) -> list[list[tuple[str, Verb, int]]]:
     """Return (label, verb, picture) of the buttons under a message with so many pictures, at most 10, row by row."""
-    if pictures == 1:
+    if pictures <= 1:
         return [[(label, verb, 0) for verb, label in LABELS.items()]]
     numbered = [
         [(f"{initial}{n + 1}", verb, n) for n in range(start, min(start + PER_ROW, pictures))]

@@ -71,7 +71,7 @@ def test_every_setting_that_is_named_is_one() -> None:
 def test_every_file_that_is_named_is_there(document: Path) -> None:
     text = document.read_text()
     links = {link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link}
-    named = set(re.findall(rf"`((?:{'|'.join(SIDES)}|tests|docs|models)/[A-Za-z0-9_./-]*)`", text))
+    named = set(re.findall(rf"`((?:{'|'.join(SIDES)}|tests|docs)/[A-Za-z0-9_./-]*)`", text))
 
     assert sorted(link for link in links if not (document.parent / link).exists()) == []
     assert sorted(name for name in named if not (ROOT / name).exists()) == []

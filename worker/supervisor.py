@@ -19,6 +19,7 @@ from easel.parent import die_with_parent
 
 log = logging.getLogger(__name__)
 
+STOPPING = {signal.SIGTERM, signal.SIGINT}
 CALM_S = 30.0
 """A worker that lived this long died of something else than its start."""
 MAX_PAUSE_S = 30.0
@@ -52,7 +53,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Supervise until SIGTERM or SIGINT, then until every worker has ended."""
-        for one in (signal.SIGTERM, signal.SIGINT):
+        for one in STOPPING:
             signal.signal(one, self._on_stop)
         # Without a handler SIGCHLD would not wake the wait below.
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -80,12 +81,16 @@ class Supervisor:
     def _fork(self, device: str) -> None:
         me = os.getpid()
         name = f"{socket.gethostname()}-{device.replace(':', '')}-{os.urandom(3).hex()}"
+        # Who is told to stop in the middle of this must find the child among its own, and the child must hear it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         pid = os.fork()
-        if pid:
-            self._children[pid] = _Child(device, name, time.monotonic())
-            log.info("worker %s runs as process %d", name, pid)
-            return
-        os._exit(self._live(device, name, me))
+        if pid == 0:
+            os._exit(self._live(device, name, me))
+        self._children[pid] = _Child(device, name, time.monotonic())
+        log.info("worker %s runs as process %d", name, pid)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+        if self._stopping:
+            self._on_stop()
 
     def _live(self, device: str, name: str, parent: int) -> int:
         """Be the child; return its exit status."""
@@ -94,7 +99,7 @@ class Supervisor:
         # Ctrl+C reaches the whole group; the supervisor passes it on as SIGTERM.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, *STOPPING})
         die_with_parent(parent)
         try:
             self._run(device, name, lambda: stop["asked"])

@@ -23,6 +23,9 @@ from easel.samplers import AUTOMATIC, check_pair, parse_sampler, parse_schedule
 
 MAX_PROMPT = 6000
 
+FILLED = 0.8
+"""Denoising strength where something is missing: the worker fills it with the colours around, which guide it a little."""
+
 _PLAIN = {
     "steps": "steps",
     "cfg": "cfg_scale",
@@ -233,8 +236,7 @@ def _picture(wanted: _Wanted, fields: Mapping[str, Any], left_out: list[str]) ->
         raise BadValue(
             "`hires` does not go together with painting what is missing. Please ask for one after the other."
         )
-    # There is nothing yet where a picture is to grow.
-    usual = 1.0 if empty else ImageRequest.model_fields["denoising_strength"].default
+    usual = FILLED if empty else ImageRequest.model_fields["denoising_strength"].default
     started = {
         **steering,
         "init_image": "image",

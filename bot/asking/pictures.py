@@ -51,6 +51,10 @@ class Opened:
     """It is transparent somewhere, which the worker paints."""
 
 
+def has_pictures(form: Mapping[str, object]) -> bool:
+    return any(form.get(name) for name in PICTURES)
+
+
 async def open_pictures(form: Mapping[str, object], private_hosts: frozenset[str]) -> dict[str, object]:
     """Return the form with every picture in it opened, and its mask as large as the picture; raises BadValue."""
     # What is only enlarged keeps its size.

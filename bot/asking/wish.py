@@ -44,7 +44,7 @@ class Wish:
 
 def make_wish(form: Form, catalog: Catalog, styles: Styles) -> Wish:
     """Check a form, from memory; raises RequestError. Pictures that are not opened yet may be anything."""
-    forms = [last for one in _permuted(form) for last in _permuted(_styled(one, styles))]
+    forms = [last for one in _permuted(form) for last in _styled(one, styles)]
     if len(forms) > MOST:
         raise BadPrompt(f"The braces make {len(forms)} prompts; at most {MOST} are made at once.")
     drafts = [draft(one, catalog) for one in forms]
@@ -90,6 +90,8 @@ def _permuted(form: Form) -> list[dict[str, object]]:
     if any(parted(text) for text in words.values()):
         return [dict(form)]
     count = prod(map(count_permutations, words.values()))
+    if count == 1:
+        return [dict(form)]
     if count > MOST:
         said = count if count <= 10**6 else "more than a million"
         raise BadPrompt(f"The braces make {said} prompts; at most {MOST} are made at once. Please list fewer options.")
@@ -97,12 +99,15 @@ def _permuted(form: Form) -> list[dict[str, object]]:
     return [{**form, **dict(zip(words, chosen, strict=True))} for chosen in choices]
 
 
-def _styled(form: Form, styles: Styles) -> dict[str, object]:
-    """Return the form with its style put into its words; raises UnknownModel."""
+def _styled(form: Form, styles: Styles) -> list[dict[str, object]]:
+    """Return the form with its style put into its words, one for each way to resolve the style's braces.
+
+    Raises UnknownModel.
+    """
     plain = {name: value for name, value in form.items() if name != "style"}
     name = str(form.get("style") or "").strip()
     if not name:
-        return plain
+        return [plain]
     known = list(styles)
     names = Names([[one] for one in known])
     index = names.find(name)
@@ -115,7 +120,7 @@ def _styled(form: Form, styles: Styles) -> dict[str, object]:
     plain["prompt"] = apply_style(prompt, style.prompt) if style.prompt else prompt
     if style.negative_prompt:
         plain["negative"] = apply_style(negative, style.negative_prompt)
-    return plain
+    return _permuted(plain)
 
 
 def _pictures(form: Form, used: set[str]) -> dict[str, bytes]:

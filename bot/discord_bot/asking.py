@@ -24,28 +24,21 @@ async def imagine(interaction: Interaction, commands: Commands, form: Form) -> N
         # Only one message can be written there with what Discord gave us.
         await tell(interaction, ALONE)
     elif await acknowledge(interaction, private=wish.several):
-        await _carry_out(interaction, commands, form)
+        await _carry_out(interaction, commands, form, wish)
 
 
-async def _carry_out(interaction: Interaction, commands: Commands, form: Form) -> None:
-    wish = await _complete(interaction, commands, form)
-    if wish is None:
-        return
-    if wish.several:
-        await ask_first(interaction, partial(commands.ask_first, wish))
-    else:
-        await enqueue(interaction, commands.queue, partial(commands.draw, wish))
-
-
-async def _complete(interaction: Interaction, commands: Commands, form: Form) -> Wish | None:
-    """Open the pictures of a form; None where they are no good, which is told."""
+async def _carry_out(interaction: Interaction, commands: Commands, form: Form, wish: Wish) -> None:
     try:
-        return commands.wish(await commands.open(form))
+        wish = await commands.complete(wish, form)
     except QueueDown as error:
         await fill(interaction, str(error))
     except RequestError as error:
         await tell(interaction, str(error))
-    return None
+    else:
+        if wish.several:
+            await ask_first(interaction, partial(commands.ask_first, wish))
+        else:
+            await enqueue(interaction, commands.queue, partial(commands.draw, wish))
 
 
 async def show(interaction: Interaction, commands: Commands, form: Form) -> None:

@@ -20,9 +20,8 @@ async def imagine(message: Message, commands: Commands) -> None:
     try:
         form = with_picture(read_form(after_command(message)), message, IMAGINE)
         # Mistakes are told before anything is fetched.
-        commands.wish(form)
-        wish = commands.wish(await commands.open(form))
-        await _carry_out(message, commands, wish)
+        wish = commands.wish(form)
+        await _carry_out(message, commands, await commands.complete(wish, form))
     except (RequestError, QueueDown) as error:
         await tell(bot, address, str(error))
 

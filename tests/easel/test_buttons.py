@@ -27,7 +27,7 @@ def test_another_key_or_picture_makes_it_invalid() -> None:
 
 
 def test_one_picture_has_one_row() -> None:
-    assert rows(1) == [[(label, verb, 0) for verb, label in LABELS.items()]]
+    assert rows(0) == rows(1) == [[(label, verb, 0) for verb, label in LABELS.items()]]
     assert list(LABELS)[-1] == "delete"
 
 

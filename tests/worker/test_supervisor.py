@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from easel.job_queue.queue import JobQueue, Status
 from easel.jobs import Job
 from tests.conftest import KEY
@@ -142,3 +144,28 @@ def test_workers_go_when_their_supervisor_is_killed(redis_url: str, queue: JobQu
     worker = started(log)[0][1]
     until(lambda: not Path(f"/proc/{worker}").exists())
     assert queue.workers() == 0
+
+
+@pytest.mark.parametrize("who", ["parent", "child"])
+def test_a_stop_that_comes_in_the_middle_of_a_fork_is_heard(redis_url: str, tmp_path: Path, who: str) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    fork = f"""
+import os, signal
+really_fork = os.fork
+def fork():
+    pid = really_fork()
+    if (pid != 0) is {who == "parent"}:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return pid
+os.fork = fork
+"""
+    # The child stops by itself when it alone was told, and the next one is started until all are told.
+    program = fork + PROGRAM.replace("json_devices", '["cpu"]')
+    process = subprocess.Popen([sys.executable, "-c", program, redis_url, str(log)], cwd=ROOT)
+
+    if who == "child":
+        until(lambda: len(started(log)) >= 2)
+        process.terminate()
+
+    assert process.wait(20) == 0

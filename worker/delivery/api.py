@@ -14,10 +14,11 @@ from easel.errors import TryLater
 log = logging.getLogger(__name__)
 
 REFUSED_S = 60
+STRANGE_S = 30
 WEBHOOK_OVER = 50027
 """Discord answers 401 with this code where only an interaction is over."""
 TIMEOUT = aiohttp.ClientTimeout(total=45, sock_connect=10)
-"""A line that is dead for longer is tried anew."""
+"""A call that takes longer is tried anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Api:
             log.error("the network refuses our token: correct it and start delivery again")
             raise TryLater("the network refuses our token", seconds=REFUSED_S)
         if answer.ok and not answer.body:
-            raise TryLater("something else answered in the network's place", seconds=30)
+            raise TryLater("something else answered in the network's place", seconds=STRANGE_S)
         return answer
 
 

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from easel import words
-from easel.errors import Undeliverable
+from easel.errors import TryLater, Undeliverable
 from easel.job_queue.queue import JobState
 from easel.jobs import TelegramAddress
 from easel.pictures import grid
@@ -58,7 +58,11 @@ class TelegramWriter:
         return await self._call("sendPhoto", form, [await _photo(message)])
 
     async def _call(self, name: str, form: dict[str, str], uploads: list[Upload] | None = None) -> Answer:
-        return await self._api.call("POST", f"{self._base}/{name}", form=form, uploads=uploads or [])
+        answer = await self._api.call("POST", f"{self._base}/{name}", form=form, uploads=uploads or [])
+        if answer.status == 404:
+            # The answer to every method where the token, or the address, is no bot's.
+            raise TryLater("Telegram knows no such bot", seconds=60)
+        return answer
 
     async def call_asker(self, state: JobState, message_id: str) -> None:
         address = _address(state)

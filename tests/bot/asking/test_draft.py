@@ -107,10 +107,10 @@ def test_a_mask_is_named_beside_its_picture() -> None:
     assert (request.init_image, request.mask, request.denoising_strength) == ("image", "mask", 1.0)
 
 
-def test_what_is_missing_in_a_picture_is_painted_wholly() -> None:
+def test_what_is_missing_in_a_picture_is_painted_nearly_anew() -> None:
     holes = picture(has_holes=True)
 
-    assert asked(image=holes).denoising_strength == 1.0
+    assert asked(image=holes).denoising_strength == 0.8
     assert asked(image=holes, strength="0.5").denoising_strength == 0.5
     with pytest.raises(BadValue, match="`hires` does not go together with painting what is missing"):
         asked(image=holes, hires="2")
@@ -120,7 +120,7 @@ def test_zoom_and_extend_make_room_and_keep_the_size_of_the_picture() -> None:
     request = asked(image=PICTURE, zoom="1,5", extend="left:32")
 
     assert request.canvas == Canvas(left=32, zoom=1.5)
-    assert (request.width, request.height, request.denoising_strength) == (160, 112, 1.0)
+    assert (request.width, request.height, request.denoising_strength) == (160, 112, 0.8)
     assert asked(image=PICTURE, zoom="1").canvas is None
 
 

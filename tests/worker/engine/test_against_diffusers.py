@@ -25,8 +25,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Should have t:UserWarning"),
 ]
 
-NEAR = 1e-5
-"""Of the greatest number in the latents; 100 dB."""
+NEAR = 5e-5
+"""Of the greatest number in the latents: 86 dB; rounding differs with batch, threads and machine."""
 
 KARRAS = {"use_karras_sigmas": True, "timestep_spacing": "linspace"}
 EXPONENTIAL = {"use_exponential_sigmas": True, "timestep_spacing": "linspace"}

@@ -17,7 +17,7 @@ from worker.conditioning.plan import PromptPlan, Track
 from worker.engine.batching import BatchPolicy, Shape
 from worker.engine.engine import Engine, Rendered, Stepped
 
-NEAR = 1e-5
+NEAR = 5e-5
 
 
 @settings(
