@@ -1,6 +1,6 @@
 """What everybody writes first: a diffusers pipeline called once per request; the yardstick of `throughput.py`.
 
-    python benchmarks/bare_loop.py FOLDER < requests.json
+    python -m benchmarks.bare_loop FOLDER < requests.json
 
 Reads one JSON list of requests per line, draws each list after a warm-up, prints the seconds it took.
 """

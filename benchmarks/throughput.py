@@ -1,6 +1,6 @@
 """Pictures per second of the whole path, from command to delivered PNG, over a bare diffusers loop in the same run.
 
-    python benchmarks/throughput.py [--models demo,sd15,sdxl] [--rounds 3] [--plot docs/images/throughput.png]
+    python -m benchmarks.throughput [--models demo,sd15,sdxl] [--rounds 3] [--curve 1,2,4,8,16]
 
 The whole path is real: queue, worker process, delivery process, a local Telegram. The loop runs in a process of its own
 with the same weights and threads. Both are timed in turns; ratios are of medians (above 1: Easel is faster).
