@@ -73,11 +73,14 @@ class DiscordWriter:
         lines = [words.for_discord(line) for line in (words.cut(message.prompt, PROMPT), message.text) if line]
         if message.prompt:
             lines[0] = f"**{lines[0]}** · <@{state.job.asker.id}>"
-        rows = [{"type": 2, "style": 2, "label": label, "custom_id": custom_id} for label, custom_id in message.buttons]
+        rows = [
+            [{"type": 2, "style": 2, "label": label, "custom_id": custom_id} for label, custom_id in row]
+            for row in message.buttons
+        ]
         return {
             "content": words.cut("\n".join(lines), CONTENT),
             "allowed_mentions": {"parse": []},
-            "components": [{"type": 1, "components": rows}] if rows else [],
+            "components": [{"type": 1, "components": row} for row in rows],
             "attachments": [
                 {"id": n, "filename": f"picture-{n + 1}.png", "description": words.cut(message.prompt, 1024)}
                 for n in range(len(message.pictures))

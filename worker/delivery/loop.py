@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from redis.exceptions import RedisError
 
 from easel import words
-from easel.buttons import LABELS, Button, button_id
+from easel.buttons import Button, button_id, rows
 from easel.errors import Expired, QueueDown, TryLater, Undeliverable, Untrusted
 from easel.job_queue.owed import MOUTH_S, Owed, events
 from easel.job_queue.queue import JobQueue, JobState, Status
@@ -192,9 +192,12 @@ class Deliverer:
         result = state.result
         if result is None:
             return Message(text="This job was lost on the way. Please ask again.")
-        buttons = [(LABELS[verb], button_id(Button(verb, state.job.id), self.queue.key)) for verb in LABELS]
+        buttons = [
+            [(label, button_id(Button(verb, state.job.id, n), self.queue.key)) for label, verb, n in row]
+            for row in rows(len(result.pictures))
+        ]
         if result.failure is not None:
-            return Message(text=result.failure.text, buttons=buttons[-1:])
+            return Message(text=result.failure.text, buttons=[buttons[-1][-1:]])
         try:
             pictures = [await asyncio.to_thread(self.queue.picture, name) for name in result.pictures]
         except Expired as error:

@@ -16,8 +16,8 @@ class Message:
     text: str = ""
     pictures: Sequence[bytes] = ()
     """PNG files."""
-    buttons: Sequence[tuple[str, str]] = ()
-    """(label, id)."""
+    buttons: Sequence[Sequence[tuple[str, str]]] = ()
+    """(label, id), row by row; at most five rows of five."""
 
 
 class Writer(Protocol):

@@ -89,8 +89,10 @@ def _text(message: Message, limit: int) -> str:
 def _keyboard(message: Message) -> dict[str, str]:
     if not message.buttons:
         return {}
-    row: list[dict[str, Any]] = [{"text": label, "callback_data": data} for label, data in message.buttons]
-    return {"reply_markup": json.dumps({"inline_keyboard": [row]})}
+    keyboard: list[list[dict[str, Any]]] = [
+        [{"text": label, "callback_data": data} for label, data in row] for row in message.buttons
+    ]
+    return {"reply_markup": json.dumps({"inline_keyboard": keyboard})}
 
 
 async def _photo(message: Message) -> Upload:

@@ -64,10 +64,10 @@ async def test_a_picture_that_is_replied_to_is_started_from(
     telegram: FakeTelegram, queue: JobQueue, where: str
 ) -> None:
     chat = getattr(telegram, where)
-    thread = {"thread": 77} if where == "forum" else {}
-    said = await telegram.send("look", photo=png(80, 60), chat=chat, user=telegram.bob, **thread)
+    thread = 77 if where == "forum" else None
+    said = await telegram.send("look", photo=png(80, 60), chat=chat, user=telegram.bob, thread=thread)
 
-    await ask(telegram, "/imagine a hat", reply_to=said, chat=chat, **thread)
+    await ask(telegram, "/imagine a hat", reply_to=said, chat=chat, thread=thread)
 
     assert size_of(queue.picture(asked(queue).init_image)) == (80, 60)
 

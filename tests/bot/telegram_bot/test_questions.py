@@ -44,8 +44,8 @@ async def test_a_yes_draws_each_in_a_message_of_its_own(telegram: FakeTelegram, 
     prompts = ["a red cat", "a red dog", "a green cat", "a green dog"]
     assert [job.request.prompt for job in jobs(queue)] == prompts
     assert {job.asker.id for job in jobs(queue)} == {str(telegram.alice.id)}
-    shown = [await telegram.wait_for(lambda job=job: queue.state(job.id).message_id) for job in jobs(queue)]
-    assert shown == [str(one.message_id) for one in placeholders(telegram, question)]
+    shown = [str(one.message_id) for one in placeholders(telegram, question)]
+    await telegram.wait_for(lambda: [queue.state(job.id).message_id for job in jobs(queue)] == shown)
     assert {one.reply_to for one in placeholders(telegram, question)} == {question.reply_to}
     assert {one.thread for one in placeholders(telegram, question)} == {thread.get("thread")}
     assert (question.text, question.labels) == ("4 pictures are on their way.", [])

@@ -62,7 +62,8 @@ def test_what_was_tampered_with_is_not_believed(queue: JobQueue) -> None:
         ("7", whole[b"0"]),
     ):
         redis.delete("easel:plan:plan1")
-        redis.hset("easel:plan:plan1", mapping=whole)
+        for name, sealed in whole.items():
+            redis.hset("easel:plan:plan1", name, sealed)
         redis.hset("easel:plan:plan1", field, value)
         with pytest.raises(Untrusted):
             plans.jobs("plan1")

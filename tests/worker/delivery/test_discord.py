@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from easel.buttons import LABELS
+from easel.buttons import rows
 from easel.job_queue.queue import JobQueue
 from easel.jobs import Asker, DiscordAddress, Job
 from tests.fakes.discord_interaction import Interaction
@@ -90,7 +90,7 @@ async def test_the_deferred_message_shows_progress_and_becomes_the_picture(
         end(queue, job, a_picture("red"), a_picture("green"))
         message = await interaction.wait_for(lambda message: len(message.attachments) == 2)
 
-    assert [button.label for button in message.buttons] == list(LABELS.values())
+    assert [button.label for button in message.buttons] == [label for row in rows(2) for label, _, _ in row]
     assert "seed 1 · 4 steps" in message.content.replace("\\", "")
     assert message.history[-1].via == "bot"
     assert all(call.allowed_mentions == {"parse": []} for call in discord.requests if call.says_something)

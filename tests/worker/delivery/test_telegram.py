@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from easel.buttons import LABELS
+from easel.buttons import rows
 from easel.job_queue.queue import JobQueue
 from easel.jobs import Job, TelegramAddress
 from tests.fakes.jobs import a_job
@@ -69,7 +69,7 @@ async def test_the_placeholder_shows_place_then_progress_then_becomes_the_pictur
 
     assert "a <b>red</b> _apple_" in message.words
     assert "seed 1 · 4 steps" in message.words
-    assert message.labels == list(LABELS.values())
+    assert message.labels == [label for row in rows(1) for label, _, _ in row]
     assert len(telegram.private.from_bot) == 1
     assert queue.state(job.id).delivered
 
