@@ -20,6 +20,7 @@ EaselError
 └── DeliveryError          the picture exists but could not be posted
     ├── TryLater           carries the seconds to wait
     └── Undeliverable      the chat is gone or closed to us; final
+        └── PictureRefused the chat is open, but the network does not take this picture
 """
 
 from collections.abc import Sequence
@@ -131,3 +132,10 @@ class TryLater(DeliveryError):
 
 class Undeliverable(DeliveryError):
     code = "undeliverable"
+
+
+class PictureRefused(Undeliverable):
+    code = "picture_refused"
+
+    def __init__(self, network: str) -> None:
+        super().__init__(f"{network} does not take a picture as large as this. Ask for fewer or smaller ones.")

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from easel import words
-from easel.errors import Undeliverable
+from easel.errors import PictureRefused, Undeliverable
 from easel.job_queue.queue import JobState
 from easel.jobs import DiscordAddress
 from worker.delivery.api import Answer, Api, Upload
@@ -15,6 +15,7 @@ from worker.delivery.message import Message
 API = "https://discord.com/api/v10"
 TOKEN_LIFE_S = 14 * 60
 """Discord forgets an interaction after 15 minutes; leave one for the upload."""
+TOO_LARGE = 413
 CONTENT = 2000
 PROMPT = 700
 
@@ -27,6 +28,8 @@ def discord_headers(token: str) -> dict[str, str]:
 class DiscordWriter:
     """Edits the message that the gateway deferred; posts a new one only when that is gone."""
 
+    words_first = False  # a nonce makes a repeated post harmless
+
     def __init__(self, api: Api, *, base: str = API) -> None:
         self._api = api
         self._base = base.rstrip("/")
@@ -34,12 +37,16 @@ class DiscordWriter:
     async def write(self, state: JobState, message: Message) -> str:
         address = state.job.reply_to
         assert isinstance(address, DiscordAddress)
+        if any(len(picture) > address.file_limit for picture in message.pictures):
+            raise PictureRefused("Discord")
         payload = self._payload(state, message)
         answer = None
         for method, url in self._roads(address, state.message_id):
             answer = await self._send(method, url, payload, message)
             if answer.ok:
                 return str(answer.body.get("id", state.message_id))
+            if message.pictures and answer.status == TOO_LARGE:
+                raise PictureRefused("Discord")
         if answer is not None and not message.pictures and not message.prompt:
             raise Undeliverable(f"Discord refused an edit ({_why(answer)})")
         return await self._post(address, state, payload, message)

@@ -6,12 +6,13 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 
 from redis.exceptions import RedisError
 
 from easel import words
 from easel.buttons import Button, button_id, rows
-from easel.errors import Expired, QueueDown, TryLater, Undeliverable, Untrusted
+from easel.errors import Expired, PictureRefused, QueueDown, TryLater, Undeliverable, Untrusted
 from easel.job_queue.owed import MOUTH_S, Owed, events
 from easel.job_queue.queue import JobQueue, JobState, Status
 from easel.jobs import Address, DiscordAddress, TelegramAddress
@@ -180,7 +181,11 @@ class Deliverer:
                 bounded.popitem(last=False)
 
     async def _end(self, state: JobState) -> None:
-        message_id = await self._write(state, await self._final(state))
+        final = await self._final(state)
+        try:
+            message_id = await self._write(state, final)
+        except PictureRefused as error:
+            message_id = await self._write(state, replace(final, pictures=(), text=f"{error}\n{final.text}"))
         if time.time() - state.job.asked_at > LONG_WAIT_S and await asyncio.to_thread(self.owed.may_call, state.job.id):
             try:
                 await self._writer(state).call_asker(state, message_id)
@@ -208,9 +213,12 @@ class Deliverer:
         shut_s = self._chat_shut_until.get(_chat(state.job.reply_to), 0.0) - time.monotonic()
         if shut_s > 0:
             raise TryLater("the network asked to leave this chat alone", seconds=shut_s)
-        message_id = await self._writer(state).write(state, message)
+        writer = self._writer(state)
+        message_id = await writer.write(state, message)
         if message_id and message_id != state.message_id:
             await asyncio.to_thread(self.owed.remember_message, state.job.id, message_id)
+            if writer.words_first and message.pictures:
+                message_id = await writer.write(replace(state, message_id=message_id), message)
         return message_id
 
     def _writer(self, state: JobState) -> Writer:

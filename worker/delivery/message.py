@@ -23,6 +23,9 @@ class Message:
 class Writer(Protocol):
     """One network's way of writing a job's message."""
 
+    words_first: bool
+    """A picture is never posted, only edited into a message whose id is known: a post that is repeated shows twice."""
+
     async def write(self, state: JobState, message: Message) -> str:
         """Make the job's message say `message`, whatever it said before; return its id.
 

@@ -2,23 +2,29 @@
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 from easel import words
-from easel.errors import TryLater, Undeliverable
+from easel.errors import PictureRefused, TryLater, Undeliverable
 from easel.job_queue.queue import JobState
 from easel.jobs import TelegramAddress
 from easel.pictures import grid
 from worker.delivery.api import Answer, Api, Upload
 from worker.delivery.message import Message
 
+log = logging.getLogger(__name__)
+
 API = "https://api.telegram.org/bot"
 TEXT, CAPTION, PROMPT = 4096, 1024, 600
+_REFUSED = (400, 413)
 _GONE = ("message to edit not found", "message can't be edited", "message_id_invalid")
 
 
 class TelegramWriter:
     """Edits the placeholder; sends a new message only when it is gone. Text goes out plain, so no prompt breaks it."""
+
+    words_first = True
 
     def __init__(self, api: Api, *, token: str, base: str = API) -> None:
         self._api = api
@@ -30,6 +36,9 @@ class TelegramWriter:
             if answer.ok or "message is not modified" in _why(answer):
                 return state.message_id
             if not any(text in _why(answer).lower() for text in _GONE):
+                if message.pictures and answer.status in _REFUSED:
+                    log.warning("a picture was refused: %s", _why(answer), extra={"job": state.job.id})
+                    raise PictureRefused("Telegram")
                 raise Undeliverable(f"Telegram refused an edit ({_why(answer)})")
         answer = await self._send(state, message)
         if not answer.ok:
@@ -52,10 +61,7 @@ class TelegramWriter:
         if address.reply_to is not None:
             reply = {"message_id": address.reply_to, "allow_sending_without_reply": True}
             form["reply_parameters"] = json.dumps(reply)
-        if not message.pictures:
-            return await self._call("sendMessage", form | {"text": _text(message, TEXT)})
-        form |= {"photo": "attach://photo", "caption": _text(message, CAPTION)}
-        return await self._call("sendPhoto", form, [await _photo(message)])
+        return await self._call("sendMessage", form | {"text": _text(message, TEXT)})
 
     async def _call(self, name: str, form: dict[str, str], uploads: list[Upload] | None = None) -> Answer:
         answer = await self._api.call("POST", f"{self._base}/{name}", form=form, uploads=uploads or [])

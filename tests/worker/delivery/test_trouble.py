@@ -16,6 +16,7 @@ from easel.job_queue.queue import JobQueue, JobState
 from easel.jobs import Job
 from tests.fakes.jobs import a_job
 from tests.fakes.results import a_picture, end, is_running
+from tests.fakes.telegram_client import post
 from tests.fakes.telegram_messages import Message as Shown
 from tests.fakes.telegram_server import FakeTelegram
 from tests.worker.delivery import test_discord, test_telegram
@@ -32,6 +33,7 @@ telegram = test_telegram.telegram
 class Line:
     """A network on which `during` happens while a message is written."""
 
+    words_first = False
     during: Callable[[], None] = lambda: None
     slow_s: float = 0.0
     written: list[Message] = field(default_factory=list)
@@ -233,6 +235,46 @@ async def test_a_chat_that_asked_to_wait_is_left_alone_by_all_pictures(
         await telegram.wait_for(lambda: second[1].photo and first[1].photo, timeout=20)
 
     assert [call.status for call in telegram.calls("editMessageMedia")] == [429, 200, 200]
+
+
+async def test_a_picture_is_not_shown_twice_when_the_answer_to_its_post_is_lost(
+    queue: JobQueue, redis_url: str, telegram: FakeTelegram
+) -> None:
+    ((job, message),) = await ended(queue, telegram, 1)
+    await post(telegram, "deleteMessage", chat_id=telegram.private.id, message_id=message.message_id)
+    for method in ("sendMessage", "sendPhoto"):
+        telegram.lose_next(method, worked=True)
+
+    async with telling(queue, redis_url, telegram, telegram.token):
+        await telegram.wait_for(lambda: queue.state(job.id).delivered, timeout=20)
+
+    assert [bool(shown.photo) for shown in telegram.private.from_bot].count(True) == 1
+
+
+async def test_a_picture_that_telegram_does_not_take_is_told_in_words(
+    queue: JobQueue, redis_url: str, telegram: FakeTelegram
+) -> None:
+    job, message = await test_telegram.asked(queue, telegram)
+    await asyncio.to_thread(end, queue, job, a_picture(size=(9000, 1100)))
+
+    async with telling(queue, redis_url, telegram, telegram.token):
+        await telegram.wait_for(lambda: queue.state(job.id).delivered, timeout=20)
+
+    assert "fewer or smaller" in message.words
+    assert message.labels
+
+
+async def test_a_picture_that_discord_does_not_take_is_told_in_words(
+    queue: JobQueue, redis_url: str, discord: test_discord.FakeDiscord
+) -> None:
+    job, interaction = await test_discord.asked(queue, discord)
+    await asyncio.to_thread(end, queue, job, bytes(job.reply_to.file_limit + 1))
+
+    async with test_discord.delivering(queue, redis_url, discord):
+        await interaction.wait_for(lambda message: "fewer or smaller" in message.content)
+        await until(lambda: queue.state(job.id).delivered)
+
+    assert len(discord.messages_in()) == 1
 
 
 async def test_a_job_whose_interaction_is_over_before_anything_was_shown_is_posted_and_not_cancelled(
