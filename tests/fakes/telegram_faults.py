@@ -61,6 +61,7 @@ class Faults:
     def __init__(self) -> None:
         self._faults: dict[str, list[Fault]] = {}
         self._limits: dict[int, _Limit] = {}
+        self._floods: dict[int, float] = {}
         self._closed_until: dict[int, float] = {}
 
     def add(self, method: str, fault: Fault) -> None:
@@ -70,7 +71,8 @@ class Faults:
         self._limits[chat_id] = _Limit(messages, seconds)
 
     def flood(self, chat_id: int, seconds: float) -> None:
-        self._closed_until[chat_id] = time.monotonic() + seconds
+        self._closed_until.pop(chat_id, None)
+        self._floods[chat_id] = seconds
 
     def take(self, call: Call) -> Fault | None:
         """The trouble in store for this call, counted off; `*` is for every method but getUpdates."""
@@ -87,7 +89,10 @@ class Faults:
         chat_id = call.get("chat_id")
         if not call.method.startswith(("send", "edit")) or call.method == "sendChatAction":
             return
-        left = self._closed_until.get(chat_id, 0.0) - time.monotonic()
+        now = time.monotonic()
+        if chat_id in self._floods:
+            self._closed_until[chat_id] = now + self._floods.pop(chat_id)
+        left = self._closed_until.get(chat_id, now) - now
         if left <= 0 and chat_id in self._limits:
             left = self._limits[chat_id].wait()
         if left > 0:

@@ -119,7 +119,7 @@ class FakeTelegram(People):
         self._faults.add(method, Fault(delay_s=seconds, times=times))
 
     def flood(self, chat: Chat, seconds: float) -> None:
-        """Refuse to send or edit anything in the chat until the time is over, with the seconds left as retry_after."""
+        """Refuse sends and edits in the chat for so long from the first of them, with the seconds left as retry_after."""
         self._faults.flood(chat.id, seconds)
 
     def limit(self, chat: Chat, messages: int, seconds: float) -> None:

@@ -224,7 +224,6 @@ async def test_a_stranger_who_answers_for_the_network_is_not_believed(
 async def test_a_chat_that_asked_to_wait_is_left_alone_by_all_pictures(
     queue: JobQueue, redis_url: str, telegram: FakeTelegram
 ) -> None:
-    telegram.flood(telegram.private, 0)
     first, second = [await test_telegram.asked(queue, telegram) for _ in range(2)]
     await asyncio.to_thread(end, queue, first[0], a_picture())
     telegram.flood(telegram.private, 3)
