@@ -14,7 +14,7 @@ from easel.job_queue.queue import JobQueue
 KEY = b"k" * 32
 
 # Several tests and their child processes share few cores.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 # python-telegram-bot warns about the type of `retry_after` unless told which one is wanted.
 os.environ.setdefault("PTB_TIMEDELTA", "1")
 

@@ -5,8 +5,9 @@ Devices are asked for without touching one: a touched device does not survive a 
 
 import os
 
-# Threads that wait by spinning slow each other down tenfold when another program wants a core.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# How many turns OpenMP's threads wait for each other awake. Without any, waking them takes longer than a small layer;
+# with many, they slow each other down tenfold as soon as another program wants a core.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 # Nothing is ever asked of a hub, and transformers' hints about packages we do not want are not for our users.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

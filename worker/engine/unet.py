@@ -92,7 +92,9 @@ def guided(ask: Ask, prediction: Tensor) -> Tensor:
 
 
 def _gather(unet: Any, asks: Sequence[Ask]) -> Rows:
-    dtype, device = unet.dtype, unet.device
+    # diffusers would look through all its modules for either.
+    weight = next(unet.parameters())
+    dtype, device = weight.dtype, weight.device
     told = [one for ask in asks for one in ask.told]
     pooled = [one.pooled for one in told if one.pooled is not None]
     time_ids = [ask.time_ids.expand(len(ask.told), -1) for ask in asks if ask.time_ids is not None]
