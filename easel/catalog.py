@@ -102,6 +102,8 @@ class ModelCard(Frozen):
     family: Literal["", "pony", "illustrious", "noobai", "turbo", "lightning", "lcm"] = ""
     """A lineage inside the base, with prompt habits or a step count of its own."""
     prediction_type: Literal["", "epsilon", "v_prediction"] = ""
+    zero_snr: bool = False
+    """Trained down to pure noise (zero terminal signal-to-noise ratio); its schedule is rescaled so."""
     in_channels: Literal[4, 9] = 4
     """Of the UNet; 9 was trained for inpainting."""
     context_dim: Annotated[int, Field(ge=0)] = 0
@@ -118,6 +120,8 @@ class ModelCard(Frozen):
     source: str = ""
     """Where it came from: a URL or an AIR."""
     sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    autov3: Annotated[str, Field(pattern=r"^([0-9a-f]{12})?$")] = ""
+    """Of a LoRA: what A1111 writes as its hash, over the weights without the header."""
     file_size: Annotated[int, Field(ge=0)] = 0
     """Bytes."""
     notes: str = ""

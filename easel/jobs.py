@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from easel.prompt.networks import NetworkTag, extract_networks
+
 SCHEMA = 1
 """Version of what stands in Redis; a reader accepts its own and the one before."""
 
@@ -107,6 +109,8 @@ class ImageRequest(Frozen):
     variation_seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
     variation_strength: Annotated[float, Field(ge=0, le=1)] = 0.0
     tiling: bool = False
+    vae: str = ""
+    """A name in the catalog; empty decodes with the checkpoint's own."""
     guidance_rescale: Annotated[float, Field(ge=0, le=1)] = 0.0
     init_image: str = ""
     """Name in the result store of the picture to start from; empty draws from noise."""
@@ -128,8 +132,14 @@ class ImageRequest(Frozen):
 
     @property
     def batch_key(self) -> str:
-        """Requests with the same key can share UNet calls: same weights, same latent shape."""
-        return f"{self.checkpoint}|{self.width}x{self.height}|{self.tiling:d}"
+        """Requests with the same key can share UNet calls: same weights, same networks, same latent shape."""
+        worn = ",".join(map(str, self.networks))
+        return f"{self.checkpoint}|{self.width}x{self.height}|{self.tiling:d}|{worn}"
+
+    @property
+    def networks(self) -> tuple[NetworkTag, ...]:
+        """The LoRAs and hypernetworks that the prompt names, as typed and in its order; raises BadPrompt."""
+        return extract_networks(self.prompt)[1]
 
 
 class Asker(Frozen):

@@ -87,7 +87,12 @@ class DiffusersRenderer:
         self._models = Models(library, device=where, dtype=precision)
         self._previewer = Previewer()
         self._works: dict[str, _Work] = {}
-        self._darkroom = ThreadPoolExecutor(THREADS, thread_name_prefix="darkroom")
+        self._shares_cores = where.type == "cpu"
+        # OpenMP stops waiting awake once more threads than cores belong to it, and every small layer pays for that.
+        cores = torch.get_num_threads()
+        self._darkroom = ThreadPoolExecutor(
+            THREADS, "darkroom", torch.set_num_threads, (1 if self._shares_cores else cores,)
+        )
 
     @property
     def busy(self) -> bool:
@@ -116,7 +121,7 @@ class DiffusersRenderer:
         tools = Tools(self._models, self._fetch, cancelled.is_set)
         work = _Work(job_id, request, perform(request, tools), tools, total, file_hash, cancelled)
         self._works[job_id] = work
-        work.developing = self._darkroom.submit(_develop, work, None)
+        self._develop(work, None)
 
     def _file_hash(self, request: ImageRequest) -> str:
         try:
@@ -171,7 +176,18 @@ class DiffusersRenderer:
         answers = [one for one in work.passes.values() if one is not None]
         if len(answers) == len(work.passes):
             work.passes, work.sample = {}, None
-            work.developing = self._darkroom.submit(_develop, work, answers)
+            self._develop(work, answers)
+
+    def _develop(self, work: _Work, latents: list[Tensor] | None) -> None:
+        if not self._shares_cores or self._engine.busy:
+            work.developing = self._darkroom.submit(_develop, work, latents)
+            return
+        # Nobody denoises: here, all cores are free for it.
+        work.developing = Future()
+        try:
+            work.developing.set_result(_develop(work, latents))
+        except Exception as error:  # noqa: BLE001 - as in the darkroom, it is raised where the outcome is taken out
+            work.developing.set_exception(error)
 
     def _stepped(self, work: _Work) -> renderer.Stepped:
         preview = b""

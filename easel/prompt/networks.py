@@ -33,6 +33,10 @@ class NetworkTag:
     dyn: int | None = None
     """Only this many ranks of a LoRA are used; None means all."""
 
+    def __str__(self) -> str:
+        ranks = "" if self.dyn is None else f":{self.dyn}"
+        return f"{self.kind}:{self.name}:{self.te_weight:g}:{self.unet_weight:g}{ranks}"
+
 
 def extract_networks(text: str) -> tuple[str, tuple[NetworkTag, ...]]:
     """Return the text without any `<word:…>` and the networks it named; like A1111, unknown words go without a trace."""
