@@ -12,8 +12,8 @@ SAMPLES = 3
 """Calls of one size before it may grow; the first warms up and does not count."""
 DOUBTS = 8
 """Calls of one size before it is given up: on a busy machine single calls say little, the best of several does."""
-GAIN = 0.95
-"""A larger call must bring a row down to this share of the best smaller one's time; else it only delays."""
+GAIN = 1.03
+"""A row of a larger call may cost this share of the best smaller one's time; dearer ones would be slower than one by one."""
 LOSS = 1.3
 """A call that makes a row so much dearer is given up without doubts."""
 PATIENCE = 256
@@ -41,7 +41,7 @@ class _Known:
 
 
 class BatchPolicy:
-    """Starts at one picture and doubles the call as long as that makes a row cheaper and memory is free."""
+    """Starts at one picture and doubles the call as long as that makes no row dearer and memory is free."""
 
     def __init__(self, device: torch.device, *, first: int = 2, most: int = 32) -> None:
         self._device = torch.device(device)
