@@ -12,8 +12,8 @@ SAMPLES = 3
 """Calls of one size before it may grow; the first warms up and does not count."""
 DOUBTS = 8
 """Calls of one size before it is given up: on a busy machine single calls say little, the best of several does."""
-GAIN = 1.03
-"""A row of a larger call may cost this share of the best smaller one's time; dearer ones would be slower than one by one."""
+PRICE = 1.1
+"""A row of a larger call may cost this share of the best smaller one's time, if it is no dearer than alone."""
 LOSS = 1.3
 """A call that makes a row so much dearer is given up without doubts."""
 PATIENCE = 256
@@ -87,10 +87,11 @@ class BatchPolicy:
             self._judge(known, rows)
 
     def _judge(self, known: _Known, rows: int) -> None:
-        smaller = [min(took[1:]) for size, took in known.seconds.items() if 2 * size <= rows and len(took) >= SAMPLES]
-        cost = min(known.seconds[rows][1:]) / min(smaller) if smaller else 0.0
-        if cost > GAIN:
-            if cost > LOSS or len(known.seconds[rows]) >= DOUBTS:
+        costs = {size: min(took[1:]) for size, took in known.seconds.items() if len(took) >= SAMPLES}
+        smaller = [cost for size, cost in costs.items() if 2 * size <= rows]
+        share = costs[rows] / min(smaller) if smaller else 0.0
+        if share > PRICE or costs[rows] > costs.get(self._first, costs[rows]):
+            if share > LOSS or len(known.seconds[rows]) >= DOUBTS:
                 known.rows, known.rest = max(self._first, known.rows // 2), PATIENCE
         elif 2 * known.rows <= self._most and self._fits(2 * known.rows * known.bytes_per_row):
             known.rows *= 2
