@@ -1,7 +1,5 @@
 """Weights as they lie on the disk: one file's tensors by name, without running anything that came with them."""
 
-import pickle
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,28 +11,19 @@ from torch import Tensor
 from torch.nn import Module
 
 from easel.errors import ModelUnusable, OutOfMemory
-from easel.identify.file import PICKLES
 from easel.identify.header import read_header
 from worker.engine.memory import ran_out
 
 WRAPPERS = ("params_ema", "params", "state_dict")
 """What trainers put around the weights; of several the first is the best."""
 
-_BROKEN = (pickle.UnpicklingError, OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, EOFError)
 
-
-def read_weights(path: Path, what: str, *, pickles: bool = False) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file, or of an old pickle where `pickles` allows it, on the CPU.
+def read_weights(path: Path, what: str) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, on the CPU.
 
     `what` names the model in a sentence, such as "The upscaler `x`". Raises ModelUnusable.
     """
-    pickled = path.suffix.lower() in PICKLES
-    if pickled and not pickles:
-        raise ModelUnusable(
-            f"{what} is an old {path.suffix.lower()} file, a format that can run code. "
-            "Please install a version in .safetensors, or ask the owner to allow old files."
-        )
-    weights = _unwrapped(_unpickled(path, what) if pickled else _tensors(path, what))
+    weights = _unwrapped(_tensors(path, what))
     if not weights:
         raise ModelUnusable(f"{what} can not be used: it holds no weights.")
     return weights
@@ -68,38 +57,20 @@ def move(module: Module, device: torch.device, dtype: torch.dtype, what: str) ->
         raise ModelUnusable(f"{what} can not be used: it holds values that are not numbers. Please install it again.")
 
 
-def _tensors(path: Path, what: str) -> Mapping[str, Tensor]:
+def _tensors(path: Path, what: str) -> dict[str, Tensor]:
     try:
         read_header(path)
-        return load_file(path)
+        weights: dict[str, Tensor] = load_file(path)
     except ModelUnusable as error:
         raise ModelUnusable(f"{what} can not be used. {error}") from error
     except (OSError, SafetensorError) as error:
         raise ModelUnusable(f"{what} can not be read. Please install it again.") from error
+    return weights
 
 
-def _unpickled(path: Path, what: str) -> Mapping[str, Any]:
-    try:
-        with warnings.catch_warnings():
-            # Said of TorchScript archives, which hold programs and are refused right after.
-            warnings.simplefilter("ignore", UserWarning)
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except _BROKEN as error:
-        raise ModelUnusable(
-            f"{what} can not be read: the file is damaged, or holds more than weights. "
-            "Please install a version in .safetensors."
-        ) from error
-    return content if isinstance(content, dict) else {}
-
-
-def _unwrapped(content: Mapping[str, Any]) -> dict[str, Tensor]:
+def _unwrapped(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights without what stood around them, which in a file without nesting became part of the names."""
     for wrapper in WRAPPERS:
-        if isinstance(inner := content.get(wrapper), dict):
-            content = inner
-            break
-    weights = {name: one for name, one in content.items() if isinstance(name, str) and isinstance(one, Tensor)}
-    for wrapper in WRAPPERS:
-        # Written to safetensors, which knows no nesting, a wrapper becomes part of the names.
         inside = {
             name.removeprefix(f"{wrapper}."): one for name, one in weights.items() if name.startswith(wrapper + ".")
         }

@@ -5,7 +5,6 @@ in UTF-8, then the PNG. It ends with `DAMAGED` for a picture that can not be rea
 """
 
 import io
-import os
 import re
 import struct
 import sys
@@ -13,6 +12,7 @@ import zlib
 
 from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
+from easel.confined import Bounds, confine
 from easel.errors import BadValue
 from easel.infotext import files
 from easel.uploads.sniff import sniff
@@ -64,22 +64,7 @@ def main() -> int:
 
 def _shut_in() -> None:
     """Bound what a picture may cost, so that a bomb ends this process and nothing else."""
-    if sys.platform != "linux":
-        return
-    import resource  # noqa: PLC0415
-
-    bounds = {
-        resource.RLIMIT_AS: MEMORY,
-        resource.RLIMIT_CPU: CPU_SECONDS,
-        resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NPROC: 0,
-    }
-    for what, most in bounds.items():
-        _, hard = resource.getrlimit(what)
-        bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (bound, bound))
-    os.nice(5)  # the event loop that waits for us goes first
+    confine(Bounds(MEMORY, CPU_SECONDS))
 
 
 def _opened(data: bytes) -> tuple[str, bytes]:

@@ -2,16 +2,12 @@
 
 import asyncio
 import logging
-import os
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
+from easel.confined import run_confined
 from easel.errors import BadValue
 from easel.uploads.child import DAMAGED
 from easel.uploads.sniff import header, sniff
@@ -30,9 +26,6 @@ MAX_OUTPUT = 128 * 2**20
 
 RGBA = 6
 """Colour type in a PNG's header."""
-
-_INHERITED = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
-"""Variables that the child gets to see; tokens are none of its business."""
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +52,7 @@ async def prepare(data: bytes) -> Prepared:
 def prepare_now(data: bytes) -> Prepared:
     """Open a picture in a child process and wait for it, at most `SECONDS`; raises BadValue where it is no good."""
     sniff(data)
-    code, output = _opened(data)
+    code, output = run_confined("easel.uploads.child", given=data, seconds=SECONDS, most=MAX_OUTPUT)
     if code == DAMAGED:
         raise BadValue("That picture is damaged; please save it again and send the new file.")
     length = int.from_bytes(output[:4], "big")
@@ -70,36 +63,6 @@ def prepare_now(data: bytes) -> Prepared:
         _log.warning("a picture of %d bytes was not opened: the child ended with %d", len(data), code)
         raise BadValue("That picture can not be opened here; please save it again as a plain PNG or JPEG.")
     return Prepared(png, found.width, found.height, png[25] == RGBA, infotext.decode() or None)
-
-
-def _opened(data: bytes) -> tuple[int, bytes]:
-    """Return how the child ended and what it wrote."""
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "easel.uploads.child"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        env=_environment(),
-    )
-    killer = threading.Timer(SECONDS, child.kill)
-    killer.start()
-    try:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        with child:
-            # It reads to the end before it writes, so neither waits for the other; it may die before that.
-            with suppress(BrokenPipeError), child.stdin:
-                child.stdin.write(data)
-            output = child.stdout.read(MAX_OUTPUT)
-    finally:
-        killer.cancel()
-    return child.returncode, output
-
-
-def _environment() -> dict[str, str]:
-    root = Path(__file__).parents[2]
-    return {name: os.environ[name] for name in _INHERITED if name in os.environ} | {"PYTHONPATH": str(root)}
 
 
 class _Line:

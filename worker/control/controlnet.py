@@ -46,10 +46,8 @@ class ControlNet:
 class ControlNetCache:
     """Loads ControlNets once; belongs to the one thread that owns the device."""
 
-    def __init__(self, locate: Locate, *, pickles: bool = False, most: int = 2) -> None:
-        """`pickles` allows old `.pth` files."""
+    def __init__(self, locate: Locate, *, most: int = 2) -> None:
         self._locate = locate
-        self._pickles = pickles
         self._warm: Recent[ControlNet] = Recent(most)
 
     def get(self, card: ModelCard, checkpoint: Checkpoint) -> ControlNet:
@@ -70,20 +68,19 @@ class ControlNetCache:
 
     def _load(self, card: ModelCard, checkpoint: Checkpoint) -> ControlNet:
         began = perf_counter()
-        loaded = load_controlnet(self._locate(card), name=card.name, checkpoint=checkpoint, pickles=self._pickles)
+        loaded = load_controlnet(self._locate(card), name=card.name, checkpoint=checkpoint)
         log.info("loaded %s in %.1f s", card.name, perf_counter() - began)
         return loaded
 
 
-def load_controlnet(path: Path, *, name: str, checkpoint: Checkpoint, pickles: bool = False) -> ControlNet:
+def load_controlnet(path: Path, *, name: str, checkpoint: Checkpoint) -> ControlNet:
     """Load a single file or a diffusers folder for checkpoints like this one, on its device and in its precision.
 
-    An old pickle is read only where `pickles` allows it, and then for its tensors alone. Raises ModelUnusable with what
-    is wrong, OutOfMemory where it is too big.
+    Raises ModelUnusable with what is wrong, OutOfMemory where it is too big.
     """
     what = _what(name)
     file, said = _folder(path, what) if path.is_dir() else (path, {})
-    content = read_weights(file, what, pickles=pickles)
+    content = read_weights(file, what)
     try:
         weights = with_diffusers_names(content)
         base = base_of(weights, what)

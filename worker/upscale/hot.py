@@ -20,14 +20,12 @@ class UpscalerCache:
         *,
         device: torch.device,
         dtype: torch.dtype | None = None,
-        pickles: bool = False,
         most: int = 2,
     ) -> None:
-        """`locate` tells where a card's file lies; `pickles` allows old `.pth` files."""
+        """`locate` tells where a card's weights lie."""
         self._locate = locate
         self._device = device
         self._dtype = dtype or preferred_dtype(device)
-        self._pickles = pickles
         self._warm: Recent[RRDBNet] = Recent(most)
 
     def get(self, card: ModelCard) -> RRDBNet:
@@ -39,6 +37,4 @@ class UpscalerCache:
         self._warm.clear()
 
     def _load(self, card: ModelCard) -> RRDBNet:
-        return load_upscaler(
-            self._locate(card), name=card.name, device=self._device, dtype=self._dtype, pickles=self._pickles
-        )
+        return load_upscaler(self._locate(card), name=card.name, device=self._device, dtype=self._dtype)

@@ -123,13 +123,10 @@ class RRDBNet(nn.Module):
         return larger[..., : height * self.scale, : width * self.scale]
 
 
-def load_upscaler(path: Path, *, name: str, device: torch.device, dtype: torch.dtype, pickles: bool = False) -> RRDBNet:
-    """Load a file of any of the three generations of names; raises ModelUnusable or OutOfMemory.
-
-    An old pickle is read only where `pickles` allows it, and then for its tensors alone.
-    """
+def load_upscaler(path: Path, *, name: str, device: torch.device, dtype: torch.dtype) -> RRDBNet:
+    """Load a file of any of the three generations of names; raises ModelUnusable or OutOfMemory."""
     what = f"The upscaler `{name}`"
-    weights = _renamed(read_weights(path, what, pickles=pickles))
+    weights = _renamed(read_weights(path, what))
     with torch.device("meta"):
         network = RRDBNet(_shape(weights, what))
     fill(network, weights, what)

@@ -186,15 +186,6 @@ def test_names_that_lie_about_their_places_are_refused(tmp_path: Path) -> None:
         loaded(written(tmp_path, lies))
 
 
-def test_an_old_pickle_is_read_only_where_that_is_allowed(tmp_path: Path) -> None:
-    path = tmp_path / "control_sd15_canny.pth"
-    torch.save({"state_dict": published(trained())}, path)
-
-    check_same(loaded(path, pickles=True), trained())
-    with pytest.raises(ModelUnusable, match="a format that can run code"):
-        loaded(path)
-
-
 def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
     tiny().unet.save_pretrained(tmp_path)
 
