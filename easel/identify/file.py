@@ -8,7 +8,7 @@ from pathlib import Path
 from easel.catalog import Base, ModelKind
 from easel.errors import ModelUnusable
 from easel.identify.folder import INDEX, identify_folder
-from easel.identify.header import Header, read_header
+from easel.identify.header import Header, impostor, read_header
 from easel.identify.identified import Identified, base_of, family_of
 from easel.identify.kinds import told_by_names
 from easel.identify.metadata import completed
@@ -17,22 +17,38 @@ from easel.identify.weights import Weights
 PICKLES = frozenset({".ckpt", ".pt", ".pth", ".bin"})
 """Formats that run code when they are loaded the plain way."""
 
+_BEGINNINGS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""Of a zip archive, as PyTorch writes them, and of the bare pickles it wrote before."""
+
 _SD2_MARK = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 _NUMBERS = {"F16": "e", "F32": "f"}
 
 
-def identify(path: Path, folder: ModelKind | None = None) -> Identified:
+def is_pickle(path: Path) -> bool:
+    """Tell whether a weights file is a pickle; some that are called so hold safetensors.
+
+    Raises OSError where it can not be read.
+    """
+    if path.suffix.lower() not in PICKLES or path.is_dir():
+        return False
+    with path.open("rb") as file:
+        head = file.read(9)
+    return head[8:] != b"{" or int.from_bytes(head[:8], "little") > path.stat().st_size - 8
+
+
+def identify(path: Path, folder: ModelKind | None = None, *, name: str = "") -> Identified:
     """Tell what `path` is without loading it; `folder` is what its place says, used only where nothing else can tell.
 
+    `name` is what people call it, where that is not the file's own name.
     Never raises for a bad file: what is wrong with it stands in `problem`.
     """
     if (path / INDEX).is_file():
         seen = identify_folder(path)
     elif path.suffix.lower() in PICKLES:
-        seen = _pickle(path, folder)
+        seen = _so_called_pickle(path, folder)
     else:
         seen = _safetensors(path, folder)
-    return _named(seen, path.stem if path.is_file() else path.name)
+    return _named(seen, name or (path.stem if path.is_file() else path.name))
 
 
 def _safetensors(path: Path, folder: ModelKind | None) -> Identified:
@@ -68,22 +84,28 @@ def _sd2_prediction(path: Path, header: Header) -> str:
     return "v_prediction" if spread > 0.09 else "epsilon"
 
 
+def _so_called_pickle(path: Path, folder: ModelKind | None) -> Identified:
+    try:
+        return _pickle(path, folder) if is_pickle(path) else _safetensors(path, folder)
+    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        return Identified(kind=folder, pickled=True, problem=f"It can not be read: {error}.")
+
+
 def _pickle(path: Path, folder: ModelKind | None) -> Identified:
     seen = Identified(kind=folder, pickled=True)
     if folder is None:
         return seen.changed(problem="Only its folder could tell what a pickle is; convert it to .safetensors.")
-    try:
-        size = path.stat().st_size
-        if size == 0:
-            return seen.changed(problem="The file is empty.")
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                unpacked = sum(entry.file_size for entry in archive.infolist())
-            # torch stores without compression, so a larger sum is a bomb.
-            if unpacked > size:
-                return seen.changed(problem="It is compressed, as PyTorch never writes; it may be a bomb.")
-    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        return seen.changed(problem=f"It can not be read: {error}.")
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(64)
+    if not head.startswith(_BEGINNINGS):
+        return seen.changed(problem=impostor(head, size, "model"))
+    if head.startswith(b"PK"):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        # torch stores without compression, so a larger sum is a bomb.
+        if unpacked > size:
+            return seen.changed(problem="It is compressed, as PyTorch never writes; it may be a bomb.")
     return seen
 
 

@@ -49,6 +49,7 @@ def _told(path: Path) -> Identified:
         native_side=_native_side(unet.get("sample_size")),
         in_channels=9 if channels == 9 else 4,
         prediction_type=_PREDICTIONS.get(str(scheduler.get("prediction_type")), ""),
+        zero_snr=scheduler.get("rescale_betas_zero_snr") is True,
     )
 
 

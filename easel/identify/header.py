@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from easel.errors import ModelUnusable
 
@@ -42,14 +42,22 @@ _IMPOSTORS = (
     (re.compile(rb"GGUF"), "This is a GGUF file, which Easel can not read."),
 )
 
+_METADATA = re.compile(r'\{"__metadata__": ?(?=\{)')
 _SPACES = frozenset(" \t\r\n")
 _SPACE = re.compile(r"[ \t\r\n]+")
 _DECODER = json.JSONDecoder()
 _Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+# An entry as every known writer writes it; whatever looks different is read by hand, at a quarter of the speed.
+_USUAL = re.compile(
+    r'"([^"\\\x00-\x1f]{1,500})": ?\{"dtype": ?"([A-Z0-9_]{2,11})", ?"shape": ?\[([0-9, ]{0,120})\],'
+    r' ?"data_offsets": ?\[(0|[1-9][0-9]{0,17}), ?(0|[1-9][0-9]{0,17})\]\}(, ?|\} *$)'
+)
+_SIDES = re.compile(r"(?:0|[1-9][0-9]{0,9})(?:, ?(?:0|[1-9][0-9]{0,9})){0,9}")
+
+
+class Tensor(NamedTuple):
     """One tensor, not yet read."""
 
     dtype: str
@@ -72,7 +80,7 @@ def read_header(path: Path) -> Header:
         head = file.read(64)
         length = int.from_bytes(head[:8], "little")
         if length > size - 8 or head[8:9] != b"{":
-            raise ModelUnusable(_impostor(head, size))
+            raise ModelUnusable(impostor(head, size))
         if length > MAX_HEADER:
             raise ModelUnusable(f"Its header is larger than {MAX_HEADER // 2**20} MiB, which no real model needs.")
         file.seek(8)
@@ -80,18 +88,54 @@ def read_header(path: Path) -> Header:
     if raw.count(b'"data_offsets"') > MAX_TENSORS:
         raise ModelUnusable(f"Its header names more than {MAX_TENSORS} tensors, which no real model has.")
     try:
-        header = _parsed(raw.decode())
+        text = raw.decode()
+        header = _usual(text) or _parsed(text)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelUnusable("Its header is damaged.") from error
     _check_layout(header, size - 8 - length)
-    return Header({name: _moved(tensor, 8 + length) for name, tensor in header.tensors.items()}, header.metadata)
+    moved = 8 + length
+    tensors = {
+        name: Tensor(dtype, shape, start + moved, end + moved)
+        for name, (dtype, shape, start, end) in header.tensors.items()
+    }
+    return Header(tensors, header.metadata)
 
 
-def _impostor(head: bytes, size: int) -> str:
+def impostor(head: bytes, size: int, what: str = "safetensors file") -> str:
+    """Return what a file is that begins with `head`, as it is not `what` it should be."""
     if size == 0:
         return "The file is empty."
     sentences = (sentence for pattern, sentence in _IMPOSTORS if pattern.match(head))
-    return next(sentences, "This is not a whole safetensors file; is it still being copied?")
+    return next(sentences, f"This is not a whole {what}; is it still being copied?")
+
+
+def _usual(text: str) -> Header | None:
+    """Read a header that is written as usual; None where anything at all is odd, which says nothing about it."""
+    metadata: dict[str, str] = {}
+    at = 1
+    if (head := _METADATA.match(text)) is not None:
+        metadata, at = _object(text, head.end(), lambda _, place: _string(text, place))
+        if text[at : at + 1] != ",":
+            return None
+        at = _skip(text, at + 1)
+    tensors: dict[str, Tensor] = {}
+    shapes: dict[str, tuple[tuple[int, ...], int]] = {}
+    count, sign = 0, ","
+    while sign[0] == "," and (entry := _USUAL.match(text, at)) is not None:
+        name, dtype, sides, first, last, sign = entry.groups()
+        if sides not in shapes:
+            if sides and not _SIDES.fullmatch(sides):
+                return None
+            shape = tuple(map(int, sides.split(","))) if sides else ()
+            shapes[sides] = shape, prod(shape)
+        shape, size = shapes[sides]
+        start, end = int(first), int(last)
+        if dtype not in _BITS or size * _BITS[dtype] != (end - start) * 8:
+            return None
+        tensors[name] = Tensor(dtype, shape, start, end)
+        count, at = count + 1, entry.end()
+    whole = sign[0] == "}" and count == len(tensors) and "__metadata__" not in tensors
+    return Header(tensors, metadata) if whole else None
 
 
 def _parsed(text: str) -> Header:
@@ -174,7 +218,3 @@ def _check_layout(header: Header, size: int) -> None:
         raise ModelUnusable(
             f"Of {places[-1][1]} bytes of weights {size} are there; is it still being copied, or was the download cut off?"
         )
-
-
-def _moved(tensor: Tensor, by: int) -> Tensor:
-    return Tensor(tensor.dtype, tensor.shape, tensor.start + by, tensor.end + by)

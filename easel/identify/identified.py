@@ -20,6 +20,8 @@ class Identified(Frozen):
     """Whether the base is only what a name or a trainer said, and not shown by the weights."""
     family: Family = ""
     prediction_type: Prediction = ""
+    zero_snr: bool = False
+    """Whether it was trained down to pure noise."""
     in_channels: Literal[4, 9] = 4
     context_dim: int = 0
     """Width of the prompt vectors; 0 where the file does not show it."""

@@ -10,48 +10,58 @@ from easel.identify.weights import CONTEXTS, Weights
 _OURS = "Easel paints with Stable Diffusion 1.5, 2.x and SDXL"
 
 # Telling names, as ComfyUI's comfy/model_detection.py knows them; the more special ones come first.
-_FOREIGN: tuple[tuple[str, str], ...] = (
-    (r"double_stream_modulation", "Flux.2"),
-    (r"distilled_guidance_layer", "Chroma"),
-    (r"double_layers[._]\d+[._]attn", "AuraFlow"),
-    (r"individual_token_refiner", "Hunyuan Video"),
-    (r"double_blocks[._]\d+|single_transformer_blocks[._]\d+|single_blocks[._]\d+", "Flux"),
-    (r"joint_blocks[._]\d+|transformer_blocks[._]\d+[._]attn[._]add_k_proj", "Stable Diffusion 3"),
-    (r"^clf\.1\.weight|down_blocks\.\d+\.\d+\.channelwise", "Stable Cascade"),
-    (r"mlp_t5\.0\.weight", "Hunyuan-DiT"),
-    (r"cap_embedder\.1\.weight|context_refiner[._]\d+", "Lumina or Z-Image"),
-    (r"transformer_blocks[._]\d+[._]img_m", "Qwen-Image"),
-    (r"adaln_single", "PixArt or LTX"),
-    (r"head\.modulation|blocks[._]\d+[._]cross_attn[._][qkvo]\b", "Wan"),
-    (r"\.time_stack\.", "Stable Video Diffusion"),
-    (r"motion_modules", "AnimateDiff"),
-    (r"ip_adapter\.|to_k_ip", "IP-Adapter"),
-    (r"lllite_", "ControlNet-LLLite"),
-    (r"^adapter\.|^body\.\d+\.resnets", "T2I-Adapter"),
-    (r"^t5xxl$", "Stable Diffusion 3 or Flux"),
+# Plain pieces of them are looked for first, which is a hundred times as fast as a pattern.
+_FOREIGN: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    (("double_stream_modulation",), r"double_stream_modulation", "Flux.2"),
+    (("distilled_guidance_layer",), r"distilled_guidance_layer", "Chroma"),
+    (("double_layers",), r"double_layers[._]\d+[._]attn", "AuraFlow"),
+    (("individual_token_refiner",), r"individual_token_refiner", "Hunyuan Video"),
+    (
+        ("double_blocks", "single_transformer_blocks", "single_blocks"),
+        r"double_blocks[._]\d+|single_transformer_blocks[._]\d+|single_blocks[._]\d+",
+        "Flux",
+    ),
+    (
+        ("joint_blocks", "add_k_proj"),
+        r"joint_blocks[._]\d+|transformer_blocks[._]\d+[._]attn[._]add_k_proj",
+        "Stable Diffusion 3",
+    ),
+    (("\nclf.1.", "channelwise"), r"^clf\.1\.weight|down_blocks\.\d+\.\d+\.channelwise", "Stable Cascade"),
+    (("mlp_t5.",), r"mlp_t5\.0\.weight", "Hunyuan-DiT"),
+    (("cap_embedder.", "context_refiner"), r"cap_embedder\.1\.weight|context_refiner[._]\d+", "Lumina or Z-Image"),
+    (("img_m",), r"transformer_blocks[._]\d+[._]img_m", "Qwen-Image"),
+    (("adaln_single",), r"adaln_single", "PixArt or LTX"),
+    (("head.modulation", "cross_attn"), r"head\.modulation|blocks[._]\d+[._]cross_attn[._][qkvo]\b", "Wan"),
+    ((".time_stack.",), r"\.time_stack\.", "Stable Video Diffusion"),
+    (("motion_modules",), r"motion_modules", "AnimateDiff"),
+    (("ip_adapter.", "to_k_ip"), r"ip_adapter\.|to_k_ip", "IP-Adapter"),
+    (("lllite_",), r"lllite_", "ControlNet-LLLite"),
+    (("\nadapter.", "\nbody."), r"^adapter\.|^body\.\d+\.resnets", "T2I-Adapter"),
+    (("\nt5xxl\n",), r"^t5xxl$", "Stable Diffusion 3 or Flux"),
 )
 
 _CHANNELS = {8: "InstructPix2Pix", 5: "depth-guided", 7: "upscaling"}
 
 
 def _foreign(weights: Weights) -> Identified | None:
-    for pattern, name in _FOREIGN:
-        if weights.first(pattern):
+    for pieces, pattern, name in _FOREIGN:
+        if weights.holds(*pieces) and weights.first(pattern):
             return Identified(problem=f"This is made for {name}; {_OURS}.")
     return None
 
 
 def _checkpoint(weights: Weights) -> Identified | None:
     """Tell an LDM-named checkpoint: https://github.com/CompVis/stable-diffusion, configs/stable-diffusion/v1-inference.yaml."""
-    unet = r"^(?:model\.diffusion_model\.)?"
-    channels = weights.side(unet + r"input_blocks\.0\.0\.weight$", 1)
+    # Averaged (EMA) copies are written without the dots; some files hold nothing else.
+    unet = r"^(?:model\.diffusion_model\.|model_ema\.diffusion_model)?"
+    channels = weights.side(unet + r"input_blocks\.?0\.?0\.?weight$", 1)
     if not channels or weights.starts("control_model.", "input_hint_block.", "model.control_model."):
         return None
     # Linear projections came with SD 2, class labels with SDXL; sizes would not fit small models of the same make.
-    linear = weights.rank(unet + r"(?:in|mid|out)put_blocks.*\.proj_in\.weight$") == 2
-    labelled = weights.first(unet + r"label_emb\.0\.0\.weight$") is not None
+    linear = weights.rank(unet + r"(?:in|mid|out)put_blocks.*proj_in\.?weight$") == 2
+    labelled = weights.first(unet + r"label_emb\.?0\.?0\.?weight$") is not None
     base = Base.SDXL if labelled else Base.SD2 if linear else Base.SD15
-    context = weights.side(unet + r".*attn2\.to_k\.weight$", 1)
+    context = weights.side(unet + r".*attn2\.?to_k\.?weight$", 1)
     v_prediction = weights.starts("v_pred\n")
     seen = Identified(
         kind=ModelKind.CHECKPOINT,
@@ -59,6 +69,8 @@ def _checkpoint(weights: Weights) -> Identified | None:
         context_dim=context,
         in_channels=9 if channels == 9 else 4,
         prediction_type="v_prediction" if v_prediction else "" if base is Base.SD2 else "epsilon",
+        # An empty tensor of this name, beside `v_pred`, as NoobAI's and ComfyUI's files have it.
+        zero_snr=weights.starts("ztsnr\n"),
     )
     problem = _variant(weights, channels, context, labelled=labelled) or _missing(weights)
     return seen.changed(problem=problem)
@@ -79,12 +91,11 @@ def _variant(weights: Weights, channels: int, context: int, *, labelled: bool) -
 
 
 def _missing(weights: Weights) -> str:
-    parts = {
-        "the text encoder": weights.starts("cond_stage_model.", "conditioner."),
-        "the VAE": weights.starts("first_stage_model.", "vae."),
-    }
-    missing = [part for part, there in parts.items() if not there]
-    return f"It lacks {' and '.join(missing)}; a checkpoint needs all its parts in one file." if missing else ""
+    if weights.starts("cond_stage_model.", "conditioner."):
+        # A VAE can be chosen beside it.
+        return ""
+    parts = "the text encoder" if weights.starts("first_stage_model.", "vae.") else "the text encoder and the VAE"
+    return f"It lacks {parts}; please install a version with all its parts in one file."
 
 
 def _controlnet(weights: Weights) -> Identified | None:

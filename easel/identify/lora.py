@@ -24,6 +24,9 @@ _SDXL_MARKS = ("lora_te2_", "text_encoder_2.", "transformer_blocks_1_", "transfo
 
 
 def lora(weights: Weights) -> Identified | None:
+    # Merging leaves keys of LoRAs behind in checkpoints.
+    if weights.holds("\nmodel.diffusion_model.input_blocks.0.0.weight\n"):
+        return None
     if not (
         weights.holds(*_PIECES) or (weights.starts(*_MARKS) and weights.holds(".diff", ".on_input\n", ".a1.weight"))
     ):

@@ -25,6 +25,7 @@ def completed(seen: Identified, metadata: Mapping[str, str]) -> Identified:
         base=base,
         hinted=base is not seen.base,
         prediction_type=_prediction(metadata) or seen.prediction_type,
+        zero_snr=seen.zero_snr or metadata.get("ss_zero_terminal_snr") == "True",
         family=seen.family or (family_of(words, base) if seen.kind else ""),
         title=metadata.get("modelspec.title", "").strip()[:300],
         trigger_words=_trigger_words(metadata) if seen.kind is ModelKind.LORA else (),

@@ -1,8 +1,8 @@
-"""The checkpoints one device keeps warm, the one used longest ago leaving first."""
+"""The checkpoints one device keeps warm, behind them those in RAM, and behind those the disk."""
 
 import logging
-from collections import OrderedDict
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -10,9 +10,13 @@ from time import perf_counter
 import torch
 
 from easel.catalog import ModelCard
-from easel.errors import ModelUnusable, OutOfMemory
+from easel.errors import OutOfMemory
+from worker.checkpoints.build import build, pour, pourable, preferred_dtype
 from worker.checkpoints.checkpoint import Checkpoint
-from worker.checkpoints.load import folder_base, load_folder, preferred_dtype
+from worker.checkpoints.keeping import Keeping
+from worker.checkpoints.parts import Parts
+from worker.checkpoints.ram import RamTier, Wanted
+from worker.networks.wardrobe import Wardrobe
 
 log = logging.getLogger(__name__)
 
@@ -24,24 +28,16 @@ OnLeave = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Key:
-    """What makes a warm checkpoint the one a card asks for; new files under an old name are another."""
-
-    name: str
-    path: Path
-    prediction_type: str
-    files: frozenset[tuple[str, int, int]]
-    """Name, bytes and nanoseconds of change of each weights file."""
-
-    @property
-    def nbytes(self) -> int:
-        return sum(size for _, size, _ in self.files)
+class _Warm:
+    wanted: Wanted
+    checkpoint: Checkpoint
 
 
 class CheckpointCache:
-    """Loads checkpoints once and keeps them on the device, up to `budget` bytes of weights.
+    """Loads checkpoints once and keeps up to `budget` bytes of them on the device, up to `ram_budget` ready in RAM.
 
-    Belongs to the one thread that owns the device. A checkpoint that leaves is freed once nobody renders with it.
+    Belongs to the one thread that owns the device, but for what is said to be for any. A checkpoint that leaves is freed
+    once nobody renders with it; where nobody does already, the next one of its build is poured into its modules.
     """
 
     def __init__(
@@ -50,6 +46,7 @@ class CheckpointCache:
         *,
         device: torch.device,
         budget: int,
+        ram_budget: int = 0,
         dtype: torch.dtype | None = None,
         on_leave: OnLeave | None = None,
     ) -> None:
@@ -58,86 +55,114 @@ class CheckpointCache:
         self._dtype = dtype or preferred_dtype(device)
         self._budget = budget
         self._on_leave = on_leave or (lambda name: None)
-        self._warm: OrderedDict[_Key, Checkpoint] = OrderedDict()
+        self._keeping = Keeping()
+        self._ram = RamTier(self._keeping, budget=ram_budget)
+        self._warm: dict[str, _Warm] = {}
 
     @property
     def warm(self) -> tuple[str, ...]:
-        """The names of the warm checkpoints, the one used last at the end."""
-        return tuple(checkpoint.name for checkpoint in self._warm.values())
+        """The names of the checkpoints on the device, the one loaded last at the end; for any thread."""
+        return tuple(self._warm)
+
+    @property
+    def in_ram(self) -> tuple[str, ...]:
+        """The names of those that are read already; for any thread."""
+        return self._ram.names
 
     @property
     def nbytes(self) -> int:
-        return sum(checkpoint.nbytes for checkpoint in self._warm.values())
+        return sum(self._sizes().values())
+
+    def find(self, card: ModelCard) -> Checkpoint | None:
+        """Return the card's checkpoint if it is warm, which counts as a use."""
+        warm = self._warm.get(card.name)
+        if warm is None or warm.wanted != self._wanted(card):
+            return None
+        self._keeping.used(card.name)
+        return warm.checkpoint
 
     def get(self, card: ModelCard) -> Checkpoint:
         """Return the card's checkpoint, the very same object while it is warm; raises ModelUnusable, OutOfMemory."""
-        path = self._locate(card)
-        key = _Key(card.name, path, card.prediction_type, _weights_files(path))
-        if key in self._warm:
-            self._warm.move_to_end(key)
-            return self._warm[key]
-        # An older file under the same name would only take up room.
-        for stale in [other for other in self._warm if other.name == card.name]:
-            self._drop(stale)
-        self._make_room(key.nbytes)
-        checkpoint = self._load(card, path)
-        self._warm[key] = checkpoint
-        self._make_room(0)
+        found = self.find(card)
+        if found is not None:
+            return found
+        self._keeping.used(card.name)
+        wanted = self._wanted(card)
+        began = perf_counter()
+        parts = self._ram.get(wanted)
+        checkpoint, way = self._load(parts, self._make_room(parts))
+        self._warm[card.name] = _Warm(wanted, checkpoint)
+        log.info("%s %s in %.2f s, %d MB", way, card.name, perf_counter() - began, checkpoint.nbytes // 10**6)
         return checkpoint
+
+    def expect(self, coming: Sequence[str]) -> None:
+        """Take note of the names that are asked for next, the first one first; for any thread."""
+        self._ram.coming = tuple(coming)
+
+    def prefetch(self, card: ModelCard, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Read a checkpoint into RAM, until `stopped`; for any thread. Raises ModelUnusable, OutOfMemory, OSError."""
+        self._ram.prefetch(self._wanted(card), stopped)
+
+    def keep_only(self, name: str) -> bool:
+        """Let all others on the device go; False where there are none."""
+        others = [one for one in self.warm if one != name]
+        for one in others:
+            self._drop(one)
+        return bool(others)
 
     def clear(self) -> None:
-        """Let everything go, as after the device ran out of memory."""
-        for key in list(self._warm):
-            self._drop(key)
+        """Let everything on the device go, as after it ran out of memory."""
+        for name in self.warm:
+            self._drop(name)
         self._give_back_memory()
 
-    def _load(self, card: ModelCard, path: Path) -> Checkpoint:
-        began = perf_counter()
+    def _wanted(self, card: ModelCard) -> Wanted:
+        return Wanted.of(card, self._locate(card))
+
+    def _sizes(self) -> dict[str, int]:
+        return {name: warm.checkpoint.nbytes for name, warm in self._warm.items()}
+
+    def _load(self, parts: Parts, spare: Checkpoint | None) -> tuple[Checkpoint, str]:
+        """Return the checkpoint, and how it came about."""
         try:
-            checkpoint = load_card(card, path, self._device, self._dtype)
+            if spare is not None:
+                return pour(parts, spare), "poured"
+            return build(parts, self._device, self._dtype), "loaded"
         except OutOfMemory:
-            if not self._warm:
+            if not self._warm and spare is None:
                 raise
-            log.warning("no room for %s: letting %s go", card.name, ", ".join(self.warm))
-            self.clear()
-            checkpoint = load_card(card, path, self._device, self._dtype)
-        log.info("loaded %s in %.1f s, %d MB", card.name, perf_counter() - began, checkpoint.nbytes // 10**6)
-        return checkpoint
+            log.warning("no room for %s: letting %s go", parts.name, ", ".join(self.warm) or "its predecessor")
+        # Not above: the modules live as long as the exception that has seen them.
+        del spare
+        self.clear()
+        return build(parts, self._device, self._dtype), "loaded"
 
-    def _make_room(self, wanted: int) -> None:
-        """Let go of the oldest until `wanted` bytes more fit; the newest stays if nothing more is wanted."""
-        keep = 0 if wanted else 1
-        gone = False
-        while len(self._warm) > keep and self.nbytes + wanted > self._budget:
-            self._drop(next(iter(self._warm)))
-            gone = True
-        if gone:
+    def _make_room(self, parts: Parts) -> Checkpoint | None:
+        """Let go of what is worth least until the parts fit; return modules of the same build that nobody uses."""
+        others = self._sizes()
+        # An older file under the same name would only take up room.
+        stale = [parts.name] if others.pop(parts.name, 0) else []
+        size = sum(one.numel() for _, part in parts.modules for one in part.weights.values()) * self._dtype.itemsize
+        spare = None
+        leaving = [*stale, *self._keeping.leaving(others, self._budget - size, self._ram.coming)]
+        for name in leaving:
+            left = self._drop(name)
+            if spare is None and left is not None and pourable(parts, left):
+                spare = left
+        if leaving and spare is None:
             self._give_back_memory()
+        return spare
 
-    def _drop(self, key: _Key) -> None:
-        log.info("letting %s go", key.name)
-        del self._warm[key]
-        self._on_leave(key.name)
+    def _drop(self, name: str) -> Checkpoint | None:
+        """Let a checkpoint go; return its modules in another guise if nobody refers to it."""
+        log.info("letting %s go", name)
+        self._on_leave(name)
+        old = self._warm.pop(name).checkpoint
+        somebody = weakref.ref(old)
+        spare = replace(old, wardrobe=Wardrobe())
+        del old
+        return spare if somebody() is None else None
 
     def _give_back_memory(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def load_card(card: ModelCard, path: Path, device: torch.device, dtype: torch.dtype) -> Checkpoint:
-    """Load what lies at `path` as the card describes it; raises ModelUnusable, OutOfMemory."""
-    if not path.is_dir():
-        raise ModelUnusable(
-            f"The checkpoint `{card.name}` is not a diffusers folder, the only form that can be loaded."
-        )
-    base = card.base or folder_base(path)
-    checkpoint = load_folder(path, name=card.name, base=base, device=device, dtype=dtype)
-    scheduler = dict(checkpoint.scheduler_config)
-    if card.prediction_type:
-        scheduler["prediction_type"] = card.prediction_type
-    return replace(checkpoint, scheduler_config=scheduler, file_hash=card.sha256[:10])
-
-
-def _weights_files(path: Path) -> frozenset[tuple[str, int, int]]:
-    stats = ((str(file), file.stat()) for file in path.rglob("*.safetensors"))
-    return frozenset((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)

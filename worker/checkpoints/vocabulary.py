@@ -13,8 +13,13 @@ from typing import Any
 
 from transformers import CLIPTokenizer
 
+from easel.catalog import Base
+
 START = "<|startoftext|>"
 END = "<|endoftext|>"
+
+PADS: Mapping[Base, tuple[str, ...]] = {Base.SD15: (END,), Base.SD2: ("!",), Base.SDXL: (END, "!")}
+"""What fills up each text encoder's prompt where a tokenizer does not say it."""
 
 Merges = tuple[tuple[str, str], ...]
 
@@ -40,6 +45,29 @@ def folder_tokenizer(folder: Path, pad: str = END) -> CLIPTokenizer:
         return clip_tokenizer(pad)
     _check(words, pairs, pad)
     return _tokenizer(words, pairs, pad)
+
+
+def read_words(said: Any, pad: str = END) -> CLIPTokenizer:
+    """Return the tokenizer that `words_of` wrote down; raises ValueError, TypeError, KeyError."""
+    words = {word: number for number, word in enumerate(said["words"])}
+    pairs, pad = tuple(_pair(merge) for merge in said["merges"]), said.get("pad", pad)
+    if len(words) != len(said["words"]):
+        raise ValueError("a word stands twice")
+    _check(words, pairs, pad)
+    return _tokenizer(words, pairs, pad)
+
+
+def words_of(tokenizer: CLIPTokenizer) -> dict[str, Any] | None:
+    """Return a tokenizer's words, merges and padding as plain JSON, None for CLIP's own vocabulary."""
+    words = tokenizer.get_vocab()
+    if words == _clip_words():
+        return None
+    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
+    return {
+        "words": sorted(words, key=words.__getitem__),
+        "merges": [" ".join(_pair(merge)) for merge in merges],
+        "pad": str(tokenizer.pad_token),
+    }
 
 
 def _tokenizer(words: Mapping[str, int], pairs: Merges, pad: str) -> CLIPTokenizer:
