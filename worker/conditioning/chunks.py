@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 from transformers import CLIPTokenizer
 
 from easel.prompt.attention import BREAK, parse_attention
-from worker.conditioning.embeddings import CHUNK, Embeddings
+from worker.conditioning.embeddings import CHUNK, Embedding, Embeddings
 
 COMMA_REACH = 20
 """A phrase that a chunk's end would cut moves on whole, if its comma is at most this many tokens back."""
@@ -15,8 +15,8 @@ COMMA_REACH = 20
 class Token(NamedTuple):
     id: int
     weight: float
-    learned: tuple[str, int] | None = None
-    """Name and row of the embedding that stands here instead of the id."""
+    learned: tuple[Embedding, int] | None = None
+    """The embedding that stands here instead of the id, and which of its vectors."""
 
 
 Chunk = tuple[Token, ...]
@@ -43,9 +43,9 @@ class Chunker:
 
     def _pieces(self, text: str, weight: float) -> Iterator[Chunk]:
         """Yield what may not be torn apart: single tokens, and whole embeddings."""
-        for words, vectors in self._embeddings.split(text):
-            if vectors:
-                yield tuple(Token(0, weight, (words, row)) for row in range(vectors))
+        for words, embedding in self._embeddings.split(text):
+            if embedding is not None:
+                yield tuple(Token(0, weight, (embedding, row)) for row in range(len(embedding)))
                 continue
             # Written out, special words are ordinary text; `!`, which pads on SD 2 and SDXL, among them.
             ids = self._tokenizer(words, add_special_tokens=False, split_special_tokens=True, verbose=False).input_ids

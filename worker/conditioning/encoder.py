@@ -1,9 +1,8 @@
 """The encoder of one checkpoint: from a request's prompts to the plan of what the UNet is told at each step."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,9 +16,10 @@ from easel.prompt.schedule import Stage, schedule
 from easel.prompt.text import clean
 from worker.checkpoints.checkpoint import Checkpoint
 from worker.conditioning.chunks import Chunk, Chunker
-from worker.conditioning.embeddings import CHUNK, Embeddings
+from worker.conditioning.embeddings import CHUNK, NO_EMBEDDINGS, Embeddings
 from worker.conditioning.plan import Conditioning, PromptPlan, Track
 from worker.conditioning.text_model import TextModel
+from worker.networks.outfit import NOTHING, Outfit
 
 MAX_CHUNKS = 20
 """Of one text. Each one makes every step slower, and a prompt of ordinary words never has so many."""
@@ -27,12 +27,13 @@ MAX_CHUNKS = 20
 MAX_ENCODINGS = 320
 """Chunks of one plan, all its texts together; they are encoded before the first step."""
 
-NO_EMBEDDINGS: Mapping[str, Mapping[int, Tensor]] = MappingProxyType({})
-
 Columns = tuple[tuple[Chunk, ...], ...]
 """The chunks of one text, per text encoder."""
 
 Encoded = tuple[Tensor, Tensor | None]
+
+Manner = tuple[int, Outfit]
+"""The clip skip, and what the text encoders wear."""
 
 
 class Encoder:
@@ -40,32 +41,34 @@ class Encoder:
 
     Where they differ, A1111 is followed: on SDXL an empty negative prompt is all zeros (in diffusers only None is), and
     there and on SD 2 `!` is a word (diffusers takes it for padding).
-    `embeddings` holds learned vectors by name and text encoder width: {768: (n, 768)}, on SDXL {768: …, 1280: …}.
     Belongs to the thread that owns the checkpoint.
     """
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        *,
-        cache_size: int = 256,
-        embeddings: Mapping[str, Mapping[int, Tensor]] = NO_EMBEDDINGS,
-    ) -> None:
-        models: tuple[Any, ...] = checkpoint.text_encoders
-        known = Embeddings(embeddings, tuple(model.config.hidden_size for model in models))
-        pairs = list(zip(models, checkpoint.tokenizers, strict=True))
+    def __init__(self, checkpoint: Checkpoint, *, cache_size: int = 256) -> None:
+        pairs = zip(checkpoint.text_encoders, checkpoint.tokenizers, strict=True)
         self._checkpoint = checkpoint
-        self._chunkers = [Chunker(tokenizer, known) for _, tokenizer in pairs]
-        self._models = [TextModel(model, tokenizer, checkpoint.base, known) for model, tokenizer in pairs]
-        self._cache: OrderedDict[tuple[int, Chunk, int], Encoded] = OrderedDict()
+        self._models = [TextModel(model, tokenizer, checkpoint.base) for model, tokenizer in pairs]
+        self._cache: OrderedDict[Hashable, Encoded] = OrderedDict()
         self._cache_size = cache_size
 
-    def plan(self, request: ImageRequest) -> PromptPlan:
-        """Encode all that the prompts say over `request.steps`; raises BadPrompt, and BadValue for the clip skip."""
-        parts = [(schedule(part, request.steps), weight) for part, weight in split_and(_words(request.prompt))]
-        negative = schedule(_words(request.negative_prompt), request.steps)
+    def plan(
+        self,
+        request: ImageRequest,
+        *,
+        first_pass_steps: int | None = None,
+        embeddings: Embeddings = NO_EMBEDDINGS,
+        outfit: Outfit = NOTHING,
+    ) -> PromptPlan:
+        """Encode all that the prompts say over `request.steps`, the text encoders wearing `outfit`.
+
+        In the second pass of a hires fix, what is edited follows on `first_pass_steps`. The `embeddings` fit this
+        checkpoint. Raises BadPrompt, BadValue for the clip skip, and ModelUnusable.
+        """
+        stages_of = partial(schedule, steps=request.steps, first_pass_steps=first_pass_steps)
+        parts = [(stages_of(part), weight) for part, weight in split_and(_words(request.prompt))]
+        negative = stages_of(_words(request.negative_prompt))
         texts = {stage.text for stages in (*(stages for stages, _ in parts), negative) for stage in stages}
-        said = self._encode_all(sorted(texts), request.clip_skip)
+        said = self._encode_all(sorted(texts), (request.clip_skip, outfit), embeddings)
         denied = said
         if self._checkpoint.base is Base.SDXL:
             denied = {text: said[text] if text.strip() else _silence(said[text]) for text in texts}
@@ -75,29 +78,33 @@ class Encoder:
         """Drop what is cached, as after the text encoders' weights were changed."""
         self._cache.clear()
 
-    def _encode_all(self, texts: list[str], clip_skip: int) -> dict[str, Conditioning]:
+    def _encode_all(self, texts: list[str], manner: Manner, embeddings: Embeddings) -> dict[str, Conditioning]:
         """Encode texts to one common length, the shorter ones filled up with empty chunks."""
-        columns = {text: tuple(tuple(chunker.chunks(text)) for chunker in self._chunkers) for text in texts}
+        chunkers = [Chunker(tokenizer, embeddings) for tokenizer in self._checkpoint.tokenizers]
+        columns = {text: tuple(tuple(chunker.chunks(text)) for chunker in chunkers) for text in texts}
         length = _common_length(columns.values())
-        return {text: self._encode(column, length, clip_skip) for text, column in columns.items()}
+        return {text: self._encode(column, length, manner) for text, column in columns.items()}
 
-    def _encode(self, columns: Columns, length: int, clip_skip: int) -> Conditioning:
+    def _encode(self, columns: Columns, length: int, manner: Manner) -> Conditioning:
         encoded = [
-            [self._chunk(index, chunk, clip_skip) for chunk in (*chunks, *[()] * (length - len(chunks)))]
+            [self._chunk(index, chunk, manner) for chunk in (*chunks, *[()] * (length - len(chunks)))]
             for index, chunks in enumerate(columns)
         ]
         embeds = torch.cat([torch.cat([hidden for hidden, _ in column], dim=1) for column in encoded], dim=-1)
         pooled = encoded[-1][0][1]
-        dtype = self._checkpoint.dtype
-        return Conditioning(embeds.to(dtype), None if pooled is None else pooled.to(dtype))
+        # Where memory is short the text encoders stand elsewhere than the UNet.
+        device, dtype = self._checkpoint.device, self._checkpoint.dtype
+        return Conditioning(embeds.to(device, dtype), None if pooled is None else pooled.to(device, dtype))
 
-    def _chunk(self, index: int, chunk: Chunk, clip_skip: int) -> Encoded:
+    def _chunk(self, index: int, chunk: Chunk, manner: Manner) -> Encoded:
         """Encode one chunk by itself, so that no result depends on what happened to be encoded along with it."""
-        key = (index, chunk, clip_skip)
+        clip_skip, outfit = manner
+        key = (index, chunk, clip_skip, outfit.words)
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        encoded = self._models[index].encode(chunk, clip_skip)
+        with outfit.speaking(self._checkpoint):
+            encoded = self._models[index].encode(chunk, clip_skip)
         self._cache[key] = encoded
         if len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)

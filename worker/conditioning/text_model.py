@@ -11,17 +11,16 @@ from transformers import CLIPTokenizer
 from easel.catalog import Base
 from easel.errors import BadValue
 from worker.conditioning.chunks import Chunk
-from worker.conditioning.embeddings import CHUNK, Embeddings
+from worker.conditioning.embeddings import CHUNK
 
 
 class TextModel:
-    """A text encoder with its tokenizer, at one base's layer and with the embeddings that fit."""
+    """A text encoder with its tokenizer, at one base's layer."""
 
-    def __init__(self, model: nn.Module, tokenizer: CLIPTokenizer, base: Base, embeddings: Embeddings) -> None:
+    def __init__(self, model: nn.Module, tokenizer: CLIPTokenizer, base: Base) -> None:
         self._model: Any = model
         self._tokenizer = tokenizer
         self._base = base
-        self._embeddings = embeddings
 
     @torch.no_grad()
     def encode(self, chunk: Chunk, clip_skip: int) -> tuple[Tensor, Tensor | None]:
@@ -74,8 +73,8 @@ class TextModel:
 
         def write(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
             output = output.clone()
-            for at, (name, row) in rows:
-                output[0, at] = self._embeddings.vector(name, row, width).to(output)
+            for at, (embedding, row) in rows:
+                output[0, at] = embedding.vectors[width][row].to(output)
             return output
 
         hook = self._model.get_input_embeddings().register_forward_hook(write)

@@ -3,17 +3,18 @@ import torch
 
 from worker.checkpoints.vocabulary import clip_tokenizer
 from worker.conditioning.chunks import Chunker
-from worker.conditioning.embeddings import Embeddings
+from worker.conditioning.embeddings import Embedding, Embeddings
 
 
 def chunks(text: str, *, vectors: int = 0) -> list[list[tuple[str, float]]]:
     """Cut `text` and return (word, weight) of each token; `neon` is an embedding if it has vectors."""
-    known = Embeddings({"neon": {4: torch.zeros(vectors, 4)}}, (4,))
+    neon = Embedding("neon", {4: torch.zeros(vectors, 4)})
+    known = Embeddings({"neon": neon} if vectors else {})
     tokenizer = clip_tokenizer()
     return [
         [
             (
-                f"{token.learned[0]}{token.learned[1]}" if token.learned else str(tokenizer.decode([token.id])),
+                f"{token.learned[0].name}{token.learned[1]}" if token.learned else str(tokenizer.decode([token.id])),
                 token.weight,
             )
             for token in chunk
@@ -84,7 +85,7 @@ def test_the_vectors_of_an_embedding_share_its_weight() -> None:
 
 @pytest.mark.parametrize("pad", ["<|endoftext|>", "!"])
 def test_an_exclamation_mark_is_a_word_for_every_encoder(pad: str) -> None:
-    (chunk,) = Chunker(clip_tokenizer(pad), Embeddings({}, (4,))).chunks("wow!")
+    (chunk,) = Chunker(clip_tokenizer(pad), Embeddings()).chunks("wow!")
 
     assert [token.id for token in chunk] == [2781, 256]
 
@@ -92,6 +93,6 @@ def test_an_exclamation_mark_is_a_word_for_every_encoder(pad: str) -> None:
 def test_an_end_mark_typed_into_the_prompt_ends_nothing() -> None:
     tokenizer = clip_tokenizer()
 
-    (chunk,) = Chunker(tokenizer, Embeddings({}, (4,))).chunks("a <|endoftext|> cat")
+    (chunk,) = Chunker(tokenizer, Embeddings()).chunks("a <|endoftext|> cat")
 
     assert tokenizer.eos_token_id not in [token.id for token in chunk]

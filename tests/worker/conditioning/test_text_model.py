@@ -7,13 +7,13 @@ from easel.catalog import Base
 from easel.errors import BadValue
 from tests.fakes.prompts import checkpoint
 from worker.conditioning.chunks import Chunker, Token
-from worker.conditioning.embeddings import Embeddings
+from worker.conditioning.embeddings import Embedding, Embeddings
 from worker.conditioning.text_model import TextModel
 
 
 def text_model(base: Base) -> TextModel:
     loaded = checkpoint(base)
-    return TextModel(loaded.text_encoders[0], loaded.tokenizers[0], base, Embeddings({}, (1,)))
+    return TextModel(loaded.text_encoders[0], loaded.tokenizers[0], base)
 
 
 def hidden_states(base: Base, text: str) -> tuple[Any, Any]:
@@ -41,7 +41,7 @@ def hidden_states(base: Base, text: str) -> tuple[Any, Any]:
 )
 def test_clip_skip_counts_layers_as_a1111_does(base: Base, clip_skip: int, layer: int, normed: bool) -> None:
     encoder, states = hidden_states(base, "a red cat")
-    (chunk,) = Chunker(checkpoint(base).tokenizers[0], Embeddings({}, (1,))).chunks("a red cat")
+    (chunk,) = Chunker(checkpoint(base).tokenizers[0], Embeddings()).chunks("a red cat")
 
     hidden, _ = text_model(base).encode(chunk, clip_skip)
 
@@ -61,10 +61,10 @@ def test_the_deepest_clip_skip_is_the_first_layer(base: Base, most: int) -> None
 def test_an_encoder_that_fails_leaves_no_hook_behind() -> None:
     loaded = checkpoint(Base.SD15)
     encoder: Any = loaded.text_encoders[0]
-    known = Embeddings({"neon": {32: torch.ones(1, 32)}}, (32,))
-    model = TextModel(encoder, loaded.tokenizers[0], Base.SD15, known)
+    neon = Embedding("neon", {32: torch.ones(1, 32)})
+    model = TextModel(encoder, loaded.tokenizers[0], Base.SD15)
 
     with pytest.raises(IndexError):
-        model.encode((Token(10**6, 1.0), Token(0, 1.0, ("neon", 0))), 1)
+        model.encode((Token(10**6, 1.0), Token(0, 1.0, (neon, 0))), 1)
 
     assert not encoder.get_input_embeddings()._forward_hooks
