@@ -7,14 +7,16 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from bot.asking.sources import Sources
+from bot.browsing.previews import Previews
 from bot.commands import Commands
-from easel.errors import ModelsFileError, SettingsError
-from easel.job_queue.connect import impatient, redis_of
+from bot.warmth import Warmth
+from easel.errors import SettingsError
+from easel.job_queue.catalog import CatalogBoard
+from easel.job_queue.connect import impatient
 from easel.job_queue.queue import JobQueue
-from easel.library import WatchedLibrary
-from easel.logs import configure_logging
-from easel.parent import die_with_parent_if_told
-from easel.settings import Settings, load_settings
+from easel.part import run_part
+from easel.settings import Settings
+from easel.shared_library import SharedLibrary
 
 Door = Callable[[Settings, Commands], Awaitable[None]]
 
@@ -37,18 +39,27 @@ def _doors(settings: Settings) -> list[Door]:
 
 async def serve(settings: Settings, url: str) -> None:
     """Run the doors until SIGTERM or SIGINT."""
-    queue = JobQueue(impatient(url), key=settings.signing_key())
-    library = WatchedLibrary(settings)
-    commands = Commands(queue, lambda: library.catalog, is_admin=settings.is_admin, sources=Sources.of(settings))
+    queue = JobQueue(impatient(url), key=settings.signing_key(), kept_bytes=settings.kept_mb * 2**20)
+    board = CatalogBoard(impatient(url), key=settings.signing_key())
+    library = SharedLibrary(settings, board, role="bot")
+    warmth = Warmth(queue.warm)
+    commands = Commands(
+        queue,
+        lambda: library.catalog,
+        is_admin=settings.is_admin,
+        sources=Sources.of(settings),
+        warm=warmth.names,
+        previews=Previews(library.local.models_dirs),
+    )
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     # A Redis that hangs must not let the calls of many people wait for each other.
     loop.set_default_executor(ThreadPoolExecutor(32, thread_name_prefix="queue"))
     for one in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(one, stop.set)
     running = [asyncio.ensure_future(door(settings, commands)) for door in _doors(settings)]
-    watch = asyncio.ensure_future(library.watch())
+    watches = [asyncio.ensure_future(library.watch()), asyncio.ensure_future(warmth.watch())]
     stopped = asyncio.ensure_future(stop.wait())
-    done, pending = await asyncio.wait([*running, watch, stopped], return_when=asyncio.FIRST_COMPLETED)
+    done, pending = await asyncio.wait([*running, *watches, stopped], return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
     await asyncio.gather(*pending, return_exceptions=True)
@@ -57,16 +68,7 @@ async def serve(settings: Settings, url: str) -> None:
 
 
 def main() -> int:
-    die_with_parent_if_told()
-    try:
-        settings = load_settings()
-        configure_logging(settings, secrets=[settings.signing_key().decode()])
-        with redis_of(settings) as url:
-            asyncio.run(serve(settings, url))
-    except (SettingsError, ModelsFileError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
+    return run_part(lambda settings, url: asyncio.run(serve(settings, url)))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,8 @@ def _parameter(option: Option) -> inspect.Parameter:
 def _type(option: Option) -> Any:
     if option.kind == "switch":
         return bool | None
+    if option.several:
+        return list[str] | None
     return str if option.required else str | None
 
 
@@ -49,7 +51,8 @@ def imagine(*, out: Path, **form: object) -> None:
     """Draw a picture and wait for it; starts what is not running yet."""
     from bot.local import imagine as draw
 
-    draw({name: value for name, value in form.items() if value is not None}, out)
+    lists = {name: ", ".join(value) or None for name, value in form.items() if isinstance(value, list)}
+    draw({name: value for name, value in (form | lists).items() if value is not None}, out)
 
 
 _OUT = inspect.Parameter(
@@ -97,6 +100,67 @@ def worker(device: Annotated[str, typer.Option(help="cuda:0, cpu, …; default: 
 def delivery() -> None:
     """Run the process that posts finished pictures."""
     _part("worker.delivery")
+
+
+models = typer.Typer(help="What lies in the models folders.", no_args_is_help=True)
+app.add_typer(models, name="models")
+
+_KIND = typer.Option(help="Only this kind: checkpoint, lora, embedding, vae, …")
+
+
+@models.command("list")
+def models_list(
+    search: Annotated[str, typer.Argument(help="Part of a name", show_default=False)] = "",
+    kind: Annotated[str, _KIND] = "",
+) -> None:
+    """List the models, and say what is wrong with files that are not used."""
+    from bot.models import list_models
+
+    list_models(kind, search)
+
+
+@models.command("info")
+def models_info(name: str, kind: Annotated[str, _KIND] = "") -> None:
+    """Tell all that is known about a model."""
+    from bot.models import show
+
+    show(name, kind)
+
+
+@models.command("verify")
+def models_verify(
+    name: Annotated[str, typer.Argument(help="Only this model", show_default=False)] = "",
+) -> None:
+    """Read files from end to end and compare their hashes; ends with 1 where one is damaged."""
+    from bot.models import verify
+
+    sys.exit(verify(name))
+
+
+@models.command("import")
+def models_import(
+    paths: Annotated[list[Path], typer.Argument(help="Files, or folders in the diffusers layout")],
+    move: Annotated[bool, typer.Option("--move", help="Leave nothing where it was")] = False,
+    kind: Annotated[str, typer.Option(help="What a pickle is, which nothing else can tell")] = "",
+) -> None:
+    """Put files into the models folders, each where its content says; a link where that is possible, else a copy."""
+    from bot.models import bring
+
+    bring(paths, move=move, kind=kind)
+
+
+@models.command("merge")
+def models_merge(
+    checkpoints: Annotated[list[str], typer.Argument(help="Two; three with --add-difference; one with --lora")],
+    weight: Annotated[float, typer.Option("--weight", help="0 keeps the first, 1 takes the second")] = 0.5,
+    add_difference: Annotated[bool, typer.Option("--add-difference", help="First + weight x (second - third)")] = False,
+    lora: Annotated[list[str] | None, typer.Option("--lora", help="Bake a LoRA in: name:0.8; may be repeated")] = None,
+    out: Annotated[str, typer.Option("--out", help="Name of the new checkpoint")] = "",
+) -> None:
+    """Make a new checkpoint of others, written as one file with its recipe."""
+    from bot.models import merge
+
+    sys.exit(merge(checkpoints, weight, add_difference=add_difference, loras=lora or [], out=out))
 
 
 def main() -> None:

@@ -3,24 +3,27 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 
 from bot.asking.cost import check_cost
+from bot.asking.fitting import check_models
 from bot.asking.pictures import Attached, Opened, has_pictures, open_pictures
+from bot.asking.place import NOWHERE, Catalogs, Place
 from bot.asking.redraw import REDRAWN
 from bot.asking.sources import Sources
 from bot.asking.wish import Form, Wish, make_wish, pictures_of, renamed, resolved
-from bot.options import IMAGINE, SHOW, Option
-from bot.sizes import size_suggestions
+from bot.browsing.browse import Browsing
+from bot.browsing.previews import Previews
+from bot.options import IMAGINE, MODELS, SHOW, Option
+from bot.suggesting import Choice, Suggestions
 from easel import words
 from easel.buttons import Button, Verb, button_id, read_button
-from easel.catalog import Catalog, ModelCard, ModelKind
+from easel.catalog import Catalog
 from easel.errors import BadValue, Expired, NotYours, Untrusted
 from easel.job_queue.plans import Plans
 from easel.job_queue.queue import JobQueue, JobState
 from easel.jobs import Address, Asker, ImageRequest, Job
-from easel.samplers import SAMPLERS, SCHEDULES
 from easel.settings import Settings
 
 
@@ -38,16 +41,9 @@ class Command:
 COMMANDS: tuple[Command, ...] = (
     Command("imagine", "Draw a picture from words", IMAGINE, menu="Draw this again"),
     Command("show", "Show how a picture was made", SHOW, menu="Show how it was made"),
+    Command("models", "Look through the models that are here", MODELS),
     Command("help", "What I can do and how to ask for it"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One suggestion of a completion: what is shown and what is sent."""
-
-    label: str
-    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +83,27 @@ class Commands:
         *,
         is_admin: Callable[[str], bool] = lambda _: False,
         sources: Sources | None = None,
+        warm: Callable[[], Set[str]] = frozenset,
+        previews: Previews | None = None,
     ) -> None:
         self.queue = queue
         self.catalog = catalog
         self.is_admin = is_admin
         self._plans = Plans(queue)
         self._sources = sources or Sources.of(Settings())
+        self._catalogs = Catalogs()
+        self._suggestions = Suggestions(self._sources.styles, warm)
+        self.browsing = Browsing(queue, self.catalog_for, warm, previews or Previews(()))
+
+    def catalog_for(self, place: Place) -> Catalog:
+        """Return the models that may be used there, from memory."""
+        return self._catalogs.of(self.catalog(), place.opened(self._sources.nsfw_chats))
 
     # -- /imagine and /show
 
     async def complete(self, wish: Wish, form: Form) -> Wish:
         """Return the wish of a form with its pictures opened; raise `RequestError` or `QueueDown`."""
-        return self.wish(await self.open(form)) if has_pictures(form) else wish
+        return self.wish(await self.open(form), wish.place) if has_pictures(form) else wish
 
     async def open(self, form: Form) -> dict[str, object]:
         """Return the form with its pictures fetched and opened; raise `RequestError` or `QueueDown`."""
@@ -108,13 +113,16 @@ class Commands:
         }
         return await open_pictures(asked, self._sources.private_hosts)
 
-    def wish(self, form: Form) -> Wish:
+    def wish(self, form: Form, place: Place = NOWHERE) -> Wish:
         """Check a filled form, from memory, and fill every gap; raise `RequestError`."""
-        return make_wish(form, self.catalog(), self._sources.styles())
+        return replace(make_wish(form, self.catalog_for(place), self._sources.styles()), place=place)
 
     def request(self, form: Form) -> ImageRequest:
         """Return the first request that a form makes, ready to be carried out; raise `RequestError`."""
-        return resolved(self.wish(form), self._sources.wildcards).requests[0]
+        return self._resolved(self.wish(form)).requests[0]
+
+    def _resolved(self, wish: Wish) -> Wish:
+        return resolved(wish, self._sources.wildcards, self.catalog_for(wish.place))
 
     def imagine(self, form: Form, *, asker: Asker, reply_to: Address, job_id: str) -> Placed:
         """Queue what the form asks for; raise `RequestError` or `QueueDown` with nothing queued."""
@@ -162,8 +170,8 @@ class Commands:
 
     def _jobs(self, wish: Wish, job_id: str, asker: Asker, reply_to: Address) -> list[Job]:
         """Make the jobs of a wish and store their pictures; the ids of several are derived from `job_id`."""
-        requests = resolved(wish, self._sources.wildcards).requests
-        names = {name: self.queue.store(job_id, png) for name, png in wish.pictures.items()}
+        requests = self._resolved(wish).requests
+        names = {name: self.queue.keep(png) for name, png in wish.pictures.items()}
         ids = [job_id_for("plan", job_id, n) for n in range(len(requests))] if wish.several else [job_id]
         return [
             Job(id=one, request=renamed(request, names), asker=asker, reply_to=reply_to, asked_at=time.time())
@@ -202,20 +210,26 @@ class Commands:
         button = Button("again", state.job.id)
         return self.redraw(button, state, asker=asker, reply_to=reply_to, job_id=job_id)
 
-    def redraw(self, button: Button, state: JobState, *, asker: Asker, reply_to: Address, job_id: str) -> Placed:
+    def redraw(
+        self,
+        button: Button,
+        state: JobState,
+        *,
+        asker: Asker,
+        reply_to: Address,
+        job_id: str,
+        place: Place = NOWHERE,
+    ) -> Placed:
         """Queue what a button makes of the request behind its picture; raise `RequestError` or `QueueDown`."""
         request = REDRAWN[button.verb](state.job.request, button.n)
-        self.catalog().checkpoint(request.checkpoint)
+        catalog = self.catalog_for(place)
+        catalog.checkpoint(request.checkpoint)
+        check_models(request, catalog)
         check_cost([request])
-        request = renamed(request, {name: self._kept(name, job_id) for name in pictures_of(request)})
+        for name in pictures_of(request):
+            # Told now, not after a wait in line; and once more in use, it stays.
+            self.queue.picture(name)
         return self._put(Job(id=job_id, request=request, asker=asker, reply_to=reply_to, asked_at=time.time()))
-
-    def _kept(self, name: str, job_id: str) -> str:
-        """Store a picture that an earlier job started from once more, for as long as any other; raise `Expired`."""
-        try:
-            return self.queue.store(job_id, self.queue.picture(name))
-        except Expired:
-            raise Expired("The picture that you gave me was kept for a day. Please send it again.") from None
 
     def delete(self, state: JobState, *, asker: Asker, moderator: bool) -> None:
         """Allow the message to be deleted, and stop its job if it is not over; raise `NotYours`."""
@@ -225,31 +239,7 @@ class Commands:
 
     # -- completion and help
 
-    def suggest(self, option: str, typed: str, form: Mapping[str, object]) -> list[Choice]:
+    def suggest(self, option: str, typed: str, form: Mapping[str, object], place: Place = NOWHERE) -> list[Choice]:
         """Return at most 25 completions for an option, from memory."""
-        kind = next((row.suggest for row in IMAGINE if row.name == option), None)
-        if kind in {"checkpoint", "controlnet"}:
-            cards = self.catalog().search(ModelKind(kind), typed)
-            return [Choice(_label(card), card.name) for card in cards]
-        names: Mapping[str | None, tuple[str, ...]] = {
-            "sampler": tuple(SAMPLERS),
-            "schedule": tuple(SCHEDULES),
-            "size": self._sizes(form) if kind == "size" else (),
-            "style": tuple(self._sources.styles()),
-        }
-        return [Choice(name, name) for name in _matching(names.get(kind, ()), typed)]
-
-    def _sizes(self, form: Mapping[str, object]) -> tuple[str, ...]:
-        catalog = self.catalog()
-        cards = catalog.search(ModelKind.CHECKPOINT, str(form.get("checkpoint", "")), limit=1)
-        return size_suggestions(cards[0] if cards else catalog.default_checkpoint)
-
-
-def _label(card: ModelCard) -> str:
-    return words.cut(card.label if card.label == card.name else f"{card.label} ({card.name})", 100)
-
-
-def _matching(names: tuple[str, ...], typed: str) -> list[str]:
-    wanted = typed.lower().split()
-    found = [name for name in names if all(word in name.lower() for word in wanted)]
-    return sorted(found, key=lambda name: not name.lower().startswith(typed.lower()))[:25]
+        row = next((row for command in COMMANDS for row in command.options if row.name == option), None)
+        return [] if row is None else self._suggestions.offer(row, typed, form, self.catalog_for(place))

@@ -25,7 +25,9 @@ def parse(text: str, options: tuple[Option, ...]) -> dict[str, str]:
         value = _unquoted(text[match.end() : following.start() if following else len(text)]) or option.bare
         if not value:
             raise BadValue(f"`--{match.group(1)}` needs a value, for example `{example(option)}`.")
-        if option.name in found:
+        if option.name in found and option.several:
+            value = f"{found[option.name]}, {value}"
+        elif option.name in found:
             raise BadValue(f"`{option.name}` is given twice; please give it once.")
         found[option.name] = value
     return {name: value.strip() for name, value in found.items()}

@@ -17,18 +17,20 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from bot.asking.pictures import PICTURES, Attached
+from bot.asking.place import OWN
 from bot.asking.sources import Sources
 from bot.commands import Commands, Placed
 from bot.processes import Family
 from easel import words
 from easel.errors import BadValue, QueueDown, RenderError, SettingsError
+from easel.job_queue.catalog import CatalogBoard
 from easel.job_queue.connect import impatient, redis_of
 from easel.job_queue.queue import JobQueue, JobState, Status
 from easel.jobs import Asker, FolderAddress, ImageResult, new_job_id
-from easel.library import WatchedLibrary
 from easel.logs import configure_logging
 from easel.parent import child_words
 from easel.settings import Settings, load_settings
+from easel.shared_library import SharedLibrary
 
 POLL_S = 0.05
 START_S = 120
@@ -89,10 +91,11 @@ def imagine(form: Mapping[str, object], out: Path) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with ExitStack() as stack:
         url = stack.enter_context(redis_of(settings))
-        queue = JobQueue(impatient(url), key=settings.signing_key())
-        library = WatchedLibrary(settings)
+        queue = JobQueue(impatient(url), key=settings.signing_key(), kept_bytes=settings.kept_mb * 2**20)
+        library = SharedLibrary(settings, CatalogBoard(queue.connection, key=queue.key), role="guest")
+        library.look()
         commands = Commands(queue, lambda: library.catalog, sources=Sources.of(settings))
-        wish = commands.wish(asyncio.run(commands.open(with_files(form))))
+        wish = commands.wish(asyncio.run(commands.open(with_files(form))), OWN)
         asker = Asker(network="local", id=os.environ.get("USER", "me"))
         jobs = commands.draw_all(wish, asker=asker, reply_to=FolderAddress(), job_id=new_job_id())
         for note in wish.notes:

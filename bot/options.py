@@ -8,7 +8,10 @@ from typing import Literal
 from easel.errors import BadValue
 
 Kind = Literal["text", "integer", "number", "switch", "picture"]
-Suggest = Literal["checkpoint", "sampler", "schedule", "size", "style", "controlnet"]
+Suggest = Literal[
+    "checkpoint", "sampler", "schedule", "size", "style", "controlnet", "lora", "embedding", "hypernetwork", "vae",
+    "kind", "model",
+]  # fmt: skip
 
 YES, NO = ("yes", "on", "true", "1"), ("no", "off", "false", "0")
 
@@ -26,6 +29,8 @@ class Option:
     low: float | None = None
     high: float | None = None
     suggest: Suggest | None = None
+    several: bool = False
+    """It takes a list, parted by commas, whose last element is completed."""
     required: bool = False
     choices: tuple[str, ...] = ()
     """All that a text may be, in lower case; empty is anything."""
@@ -79,6 +84,19 @@ IMAGINE: tuple[Option, ...] = (
     Option("negative", "What it should not show", flags=("neg", "no", "negative_prompt")),
     Option("checkpoint", "Which model draws it", flags=("model", "m"), suggest="checkpoint"),
     Option("size", "Size: 512x768, or a shape such as 3:2", flags=("ar", "aspect"), suggest="size", sample="512x768"),
+    Option(
+        "lora", "LoRAs: name or name:weight, with commas between", flags=("loras", "lyco"), suggest="lora", several=True,
+        sample="name:0.8",
+    ),
+    Option(
+        "embedding", "Embeddings: name, or -name to keep it out", flags=("embeddings", "ti"),
+        suggest="embedding", several=True, sample="name",
+    ),
+    Option(
+        "hypernetwork", "Hypernetworks: name or name:weight", flags=("hypernetworks", "hypernet"), suggest="hypernetwork",
+        several=True, sample="name:0.8",
+    ),
+    Option("vae", "What decodes; none is the checkpoint's own", suggest="vae", sample="none"),
     Option("steps", "How many steps; more is slower", "integer", flags=("t",), low=1, high=150),
     Option("cfg", "How closely it follows the prompt", "number", flags=("c", "cfg_scale"), low=1, high=30),
     Option("sampler", "The sampling method", flags=("r",), suggest="sampler", sample="Euler a"),
@@ -117,6 +135,11 @@ IMAGINE: tuple[Option, ...] = (
 )  # fmt: skip
 
 SHOW: tuple[Option, ...] = (Option("picture", "The picture that you want to know about", "picture", required=True),)
+
+MODELS: tuple[Option, ...] = (
+    Option("search", "Part of a name", suggest="model"),
+    Option("kind", "Only these: checkpoints, LoRAs, …", flags=("type",), suggest="kind", sample="lora"),
+)
 
 
 def by_name(options: tuple[Option, ...]) -> Mapping[str, Option]:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from easel.errors import Expired
 
-Verb = Literal["again", "vary", "upscale", "delete", "draw", "cancel"]
+Verb = Literal["again", "vary", "upscale", "delete", "draw", "cancel", "models"]
 VERBS: tuple[Verb, ...] = get_args(Verb)
 LABELS: dict[Verb, str] = {"again": "🔄 Again", "vary": "🎲 Vary", "upscale": "🔍 Upscale", "delete": "🗑️ Delete"}
 """What stands under a finished picture, the last one under a failure too."""

@@ -1,8 +1,11 @@
 """The sentences that people read about a job, alike on every network and at the command line."""
 
+from easel.catalog import Base, ModelCard
 from easel.jobs import ImageRequest, ImageResult, Progress
 
 BAR = 12
+
+_BASES = {Base.SD15: "SD 1.5", Base.SD2: "SD 2", Base.SDXL: "SDXL"}
 
 
 def queued(place: int, workers: int) -> str:
@@ -41,6 +44,41 @@ def finished(result: ImageResult) -> str:
     """Return settings, rendering time and notes, without the prompt."""
     lines = [f"{settings(result.request)} · {result.seconds:.1f} s", *result.notes]
     return "\n".join(lines)
+
+
+def base(one: Base) -> str:
+    """Return what people call it."""
+    return _BASES[one]
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people read it: `144 MB`, `6.5 GB`."""
+    for unit, share in (("GB", 1e9), ("MB", 1e6)):
+        if count >= share:
+            return f"{count / share:.1f} {unit}" if count < 10 * share else f"{count / share:.0f} {unit}"
+    return f"{count / 1e3:.0f} kB"
+
+
+def model_facts(card: ModelCard, *, warm: bool = False) -> str:
+    """Return one line: kind, base, family, size, and what is to know of it."""
+    facts = [card.kind.noun]
+    if card.base is not None:
+        facts.append(base(card.base))
+    if card.family:
+        facts.append(card.family)
+    if card.in_channels == 9:
+        facts.append("inpainting")
+    if card.prediction_type == "v_prediction":
+        facts.append("v-prediction")
+    if card.file_size:
+        facts.append(size(card.file_size))
+    if not card.installed:
+        facts.append("its file is missing")
+    if card.nsfw:
+        facts.append("nsfw")
+    if warm:
+        facts.append("warm")
+    return " · ".join(facts)
 
 
 def cut(text: str, limit: int) -> str:

@@ -8,17 +8,19 @@ from pydantic import ValidationError
 
 from bot.asking.canvas import canvas
 from bot.asking.control import control
+from bot.asking.fitting import check_models, check_negative, check_repainting
 from bot.asking.larger import enlarging, second_pass
 from bot.asking.pictures import PICTURES, Opened
 from bot.asking.plot import plot
 from bot.asking.told import Told, parted, told_by
+from bot.asking.vae import vae
+from bot.asking.worn import joined, worn
 from bot.options import IMAGINE
 from bot.sizes import native_size, parse_size, size_like
 from easel.catalog import Catalog, ModelCard
 from easel.errors import BadPrompt, BadValue
-from easel.jobs import ImageRequest, new_seed
-from easel.prompt.networks import extract_networks
-from easel.prompt.text import clean, quoted
+from easel.jobs import ImageRequest, Plot, new_seed
+from easel.prompt.text import clean
 from easel.samplers import AUTOMATIC, check_pair, parse_sampler, parse_schedule
 
 MAX_PROMPT = 6000
@@ -59,6 +61,11 @@ class _Wanted:
     catalog: Catalog
 
     @property
+    def negative_prompt(self) -> str:
+        """The one that counts where none is typed."""
+        return str(self.told.fields.get("negative_prompt", self.card.defaults.negative_prompt or ""))
+
+    @property
     def starts_from_picture(self) -> bool:
         """Whether the picture is what is drawn upon; else it is followed, enlarged, or merely tells its infotext."""
         changed = any(name in self.typed for name in _CHANGING)
@@ -91,19 +98,29 @@ def draft(form: Mapping[str, object], catalog: Catalog) -> Drafted:
     fields |= _words(wanted) | _sampler(wanted) | _size(wanted) | _seed(wanted, fields)
     fields |= _picture(wanted, fields, left_out)
     fields |= second_pass(values, fields, catalog, left_out)
+    fields["vae"] = vae(values, told.fields, card, catalog, left_out)
     request = _checked(fields)
     if "xy" in values:
-        request = request.changed(plot=plot(values["xy"], request, catalog).model_dump())
-    refuse_networks(request)
+        request = _plotted(request, plot(values["xy"], request, catalog), keeps_vae="vae" in values)
+    _check_models(request, wanted)
     return Drafted(request, (*told.notes, *left_out), verbatim=bool(told.fields))
 
 
-def refuse_networks(request: ImageRequest) -> None:
-    """Raise BadPrompt for a prompt that names LoRAs or hypernetworks: no worker puts them on yet."""
-    names = [tag.name for text in (request.prompt, request.negative_prompt) for tag in extract_networks(text)[1]]
-    if names:
-        shown = ", ".join(quoted(name) for name in dict.fromkeys(names))
-        raise BadPrompt(f"LoRAs and hypernetworks can not be used yet. Please take these tags out: {shown}.")
+def _plotted(request: ImageRequest, sheet: Plot, *, keeps_vae: bool) -> ImageRequest:
+    """Return the request of a sheet; where checkpoints are compared each has its own VAE, unless one is asked for."""
+    compared = "checkpoint" in {axis.field for axis in (sheet.x, sheet.y) if axis is not None}
+    return request.changed(plot=sheet.model_dump(), vae="" if compared and not keeps_vae else request.vae)
+
+
+def _check_models(request: ImageRequest, wanted: _Wanted) -> None:
+    """Raise RequestError where models are missing or do not go together, as far as choices at random allow."""
+    verbatim, picture = bool(wanted.told.fields), wanted.typed.get("image")
+    check_models(request, wanted.catalog, chosen=verbatim)
+    if not verbatim:
+        check_negative(request)
+    # A picture that is not opened yet may be transparent.
+    holes = not isinstance(picture, Opened) or picture.has_holes
+    check_repainting(request, wanted.catalog, holes=holes)
 
 
 def _check_together(values: Mapping[str, Any]) -> None:
@@ -154,9 +171,13 @@ def _words(wanted: _Wanted) -> dict[str, Any]:
     prompt = _short_enough("prompt", clean(values.get("prompt", "")))
     if not prompt.strip() and "upscale" not in values:
         _check_wordless(values.get("image"))
-    words = {"prompt": prompt}
+    behind, behind_negative = worn(values, wanted.catalog)
+    words = {"prompt": _short_enough("prompt", joined(prompt, behind))}
     if "negative" in values:
         words["negative_prompt"] = _short_enough("negative", clean(values["negative"]))
+    if behind_negative:
+        usual = words.get("negative_prompt", wanted.negative_prompt)
+        words["negative_prompt"] = _short_enough("negative", joined(usual, f", {behind_negative}"))
     return words
 
 

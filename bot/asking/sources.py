@@ -1,4 +1,4 @@
-"""What requests draw on besides the catalog: styles, wildcards, and the hosts pictures may come from."""
+"""What requests draw on besides the catalog: styles, wildcards, hosts of pictures, chats in which anything goes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +16,14 @@ class Sources:
     wildcards: WildcardSource
     private_hosts: frozenset[str]
     """Those of our own network from which pictures may be fetched all the same."""
+    nsfw_chats: frozenset[str] = frozenset()
+    """`network:id` or `network:all`: where models that are not safe for work may be used."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         return cls(
-            WatchedStyles(settings.styles_file).current, Wildcards(settings.wildcards_dir), settings.private_hosts
+            WatchedStyles(settings.styles_file).current,
+            Wildcards(settings.wildcards_dir),
+            settings.private_hosts,
+            settings.nsfw_chats,
         )

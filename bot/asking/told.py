@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bot.asking.told_models import by_hash, known_here
 from bot.flags import parse as parse_flags
 from bot.options import Option
 from easel import words
@@ -61,9 +62,11 @@ def read_words(text: str, options: tuple[Option, ...]) -> dict[str, str]:
 def told_by(text: str, catalog: Catalog, *, named: bool) -> Told:
     """Read an infotext; raises UnknownModel where its checkpoint is not here, unless another one is `named`."""
     reading = to_fields(text)
+    known = known_here(reading, catalog)
     fields = {field: value for field, value in reading.fields.items() if field not in {"checkpoint", "vae"}}
-    left = [*reading.unknown, *(["VAE"] if reading.fields.get("vae", "Automatic") != "Automatic" else [])]
-    notes = list(reading.notes)
+    fields |= known.fields
+    left = list(reading.unknown)
+    notes = [*reading.notes, *known.notes]
     if left:
         shown = [words.cut(name, 40) for name in left[:MOST_LEFT_OUT]] + ["…"] * (len(left) > MOST_LEFT_OUT)
         notes.append(f"Left out, as I do not know what to do with it: {', '.join(shown)}.")
@@ -73,10 +76,8 @@ def told_by(text: str, catalog: Catalog, *, named: bool) -> Told:
 def _card(reading: Reading, catalog: Catalog) -> ModelCard | None:
     """Return the checkpoint by its hash, else by its name; None where the text names none."""
     digits, name = reading.hashes.get("model"), reading.fields.get("checkpoint")
-    if digits:
-        for card in catalog.cards(ModelKind.CHECKPOINT):
-            if card.sha256.startswith(digits):
-                return card
+    if digits and (card := by_hash(ModelKind.CHECKPOINT, digits, name or "", catalog)):
+        return card
     if name:
         return catalog.checkpoint(name)
     if digits:

@@ -1,5 +1,6 @@
 """What somebody wishes for: the requests that one form makes, and the pictures that come with them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
@@ -7,8 +8,10 @@ from math import prod
 from typing import Any
 
 from bot.asking.cost import check_cost
-from bot.asking.draft import draft, refuse_networks
+from bot.asking.draft import draft
+from bot.asking.fitting import CHOOSING_TAG, check_models, names_a_model
 from bot.asking.pictures import PICTURES, Opened
+from bot.asking.place import NOWHERE, Place
 from bot.asking.told import parted
 from easel.catalog import Catalog
 from easel.errors import BadPrompt, BadValue, UnknownModel
@@ -25,6 +28,9 @@ MOST = 10
 
 Form = Mapping[str, object]
 
+_ASIDE = "\ufdd0{}\ufdd1"
+"""Two of the code points that Unicode keeps free for a program's own use."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -36,6 +42,8 @@ class Wish:
     notes: tuple[str, ...] = ()
     """What the asker should know."""
     verbatim: bool = False
+    place: Place = NOWHERE
+    """Where it was made, and with the models of which it is carried out."""
 
     @property
     def several(self) -> bool:
@@ -55,19 +63,35 @@ def make_wish(form: Form, catalog: Catalog, styles: Styles) -> Wish:
     return Wish(requests, _pictures(form, used), tuple(notes), verbatim=drafts[0].verbatim)
 
 
-def resolved(wish: Wish, wildcards: WildcardSource) -> Wish:
-    """Make every choice at random with the request's own seed; reads wildcard files; raises BadPrompt."""
+def resolved(wish: Wish, wildcards: WildcardSource, catalog: Catalog) -> Wish:
+    """Make every choice at random with the request's own seed; reads wildcard files; raises RequestError."""
     if wish.verbatim:
         return wish
     chosen = []
     for request in wish.requests:
         made = request.changed(
-            prompt=expand_random(request.prompt, request.seed, wildcards),
-            negative_prompt=expand_random(request.negative_prompt, request.seed, wildcards),
+            prompt=_expanded(request.prompt, request.seed, wildcards, catalog),
+            negative_prompt=_expanded(request.negative_prompt, request.seed, wildcards, catalog),
         )
-        refuse_networks(made)
+        check_models(made, catalog)
         chosen.append(made)
     return replace(wish, requests=tuple(chosen))
+
+
+def _expanded(text: str, seed: int, wildcards: WildcardSource, catalog: Catalog) -> str:
+    """Return the text with every choice made, but for what looks like one in the name of a network that is here."""
+    whole: list[str] = []
+
+    def aside(match: re.Match[str]) -> str:
+        if not names_a_model(match[0], catalog):
+            return match[0]
+        whole.append(match[0])
+        return _ASIDE.format(len(whole) - 1)
+
+    chosen = expand_random(CHOOSING_TAG.sub(aside, text), seed, wildcards)
+    for n, tag in enumerate(whole):
+        chosen = chosen.replace(_ASIDE.format(n), tag)
+    return chosen
 
 
 def pictures_of(request: ImageRequest) -> set[str]:

@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 import discord
 
+from bot.asking.place import Place
 from easel.jobs import Asker, DiscordAddress
 from easel.prompt.text import clean
 
@@ -26,6 +27,21 @@ def address_of(interaction: Interaction) -> DiscordAddress:
         bot_in_channel=_bot_may_post(interaction),
         file_limit=interaction.filesize_limit,
     )
+
+
+def place_of(interaction: Interaction) -> Place:
+    """Return where it happens and with which roles, for the models that are kept for some."""
+    channel = interaction.channel
+    ids = {interaction.channel_id, interaction.guild_id, getattr(channel, "parent_id", None)} - {None}
+    roles = interaction.user.roles if isinstance(interaction.user, discord.Member) else []
+    aged = isinstance(channel, discord.abc.GuildChannel | discord.Thread) and _is_for_adults(channel)
+    return Place("discord", frozenset(map(str, ids)), frozenset(str(role.id) for role in roles), nsfw=aged)
+
+
+def _is_for_adults(channel: object) -> bool:
+    # A thread has no mark of its own; its channel's is only known where the guild is.
+    tell = getattr(channel, "is_nsfw", None)
+    return bool(tell is not None and tell())
 
 
 def _bot_may_post(interaction: Interaction) -> bool:

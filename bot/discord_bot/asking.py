@@ -5,7 +5,7 @@ from functools import partial
 
 from bot.asking.wish import Form, Wish
 from bot.commands import Commands
-from bot.discord_bot.addresses import Interaction, address_of
+from bot.discord_bot.addresses import Interaction, address_of, place_of
 from bot.discord_bot.replies import acknowledge, ask_first, enqueue, fill, tell
 from easel.errors import QueueDown, RequestError
 
@@ -16,7 +16,7 @@ async def imagine(interaction: Interaction, commands: Commands, form: Form) -> N
     """Queue what the form asks for, or ask first where that is several pictures."""
     try:
         # From memory, within milliseconds: a mistake is then shown to its maker alone.
-        wish = commands.wish(form)
+        wish = commands.wish(form, place_of(interaction))
     except RequestError as error:
         await tell(interaction, str(error))
         return

@@ -7,7 +7,8 @@ from typing import Any, NoReturn
 
 from bot.asking.redraw import REDRAWN
 from bot.commands import Commands, Placed
-from bot.discord_bot.addresses import Interaction, address_of, asker_of, moderates
+from bot.discord_bot.addresses import Interaction, address_of, asker_of, moderates, place_of
+from bot.discord_bot.browsing import turn
 from bot.discord_bot.replies import acknowledge, enqueue, fill, place_beside, remove, tell
 from easel.buttons import Button, Verb, read_button
 from easel.errors import Expired, QueueDown, RequestError
@@ -25,6 +26,7 @@ class Buttons:
             "delete": self._delete,
             "draw": self._draw,
             "cancel": self._cancel,
+            "models": partial(turn, commands=commands),
         }
 
     async def pressed(self, interaction: Interaction) -> None:
@@ -40,7 +42,7 @@ class Buttons:
             await enqueue(interaction, self._commands.queue, partial(self._redrawn, interaction, button))
 
     def _redrawn(self, interaction: Interaction, button: Button, **about: Any) -> Placed:
-        return self._commands.redraw(button, self._job_here(interaction), **about)
+        return self._commands.redraw(button, self._job_here(interaction), place=place_of(interaction), **about)
 
     async def _draw(self, interaction: Interaction, button: Button) -> None:
         """Draw what the pressed question was about, each picture in a message of its own."""

@@ -13,6 +13,7 @@ import yarl
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
+from bot.patience import Trouble, keep_asking
 from easel.errors import SettingsError
 from easel.settings import Settings
 
@@ -20,10 +21,10 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 AUTHENTICATION_FAILED = 4004
 BETWEEN_INTRODUCTIONS_S, SLOWLY_S, DAY_S = 5.0, 120.0, 24 * 3600.0
 QUICK_ONES = 100
+_FAULTS = (discord.LoginFailure, discord.ConnectionClosed, discord.HTTPException, aiohttp.ClientError, OSError)
 
 
 async def configure_discord(settings: Settings) -> None:
@@ -68,24 +69,20 @@ class Introductions:
 
 async def insist(call: Callable[[], Awaitable[T]]) -> T:
     """Repeat `call` until Discord can be reached; raises SettingsError when it refuses the token."""
-    pause = FIRST_PAUSE_S
-    while True:
-        try:
-            return await call()
-        except discord.LoginFailure:
-            raise _refused() from None
-        except discord.ConnectionClosed as error:
-            if error.code == AUTHENTICATION_FAILED:
-                raise _refused() from None
-            raise
-        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
-            status = getattr(error, "status", 0)
-            if 400 <= status < 500 and status != 429:
-                raise
-            why = status or type(error).__name__
-        log.warning("Discord can not be reached (%s); trying again in %.1f s", why, pause)
-        await asyncio.sleep(pause)
-        pause = min(LONGEST_PAUSE_S, 2 * pause)
+    return await keep_asking(call, "Discord", _FAULTS, _sort)
+
+
+def _sort(error: Exception) -> Trouble:
+    if isinstance(error, discord.ConnectionClosed):
+        if error.code != AUTHENTICATION_FAILED:
+            raise error
+        raise _refused() from None
+    if isinstance(error, discord.LoginFailure):
+        raise _refused() from None
+    status = getattr(error, "status", 0)
+    if 400 <= status < 500 and status != 429:
+        raise error
+    return Trouble(f"can not be reached ({status or type(error).__name__})")
 
 
 def _refused() -> SettingsError:

@@ -7,17 +7,19 @@ from typing import Any, TypeAlias
 import discord
 from discord import app_commands
 
+from bot.asking.place import Place
 from bot.asking.told import read_words
-from bot.commands import Choice, Command
-from bot.discord_bot.addresses import Interaction
+from bot.commands import Command
+from bot.discord_bot.addresses import Interaction, place_of
 from bot.discord_bot.pictures import attached, picture_field, picture_in
 from bot.options import Kind, Option
+from bot.suggesting import Choice
 from easel.errors import RequestError
 from easel.prompt.text import clean
 
 Filled: TypeAlias = Mapping[str, object]
 Handler: TypeAlias = Callable[[Interaction, Filled], Awaitable[None]]
-Suggest: TypeAlias = Callable[[str, str, Filled], list[Choice]]
+Suggest: TypeAlias = Callable[[str, str, Filled, Place], list[Choice]]
 
 CHOICE = 100
 """Characters of a suggestion."""
@@ -61,7 +63,9 @@ class _SuggestingField(_Field):
         self, interaction: Interaction, typed: str, /
     ) -> list[app_commands.Choice[str]]:
         try:
-            found = self._suggest(self._option.name, str(typed), dict(iter(interaction.namespace)))
+            found = self._suggest(
+                self._option.name, str(typed), dict(iter(interaction.namespace)), place_of(interaction)
+            )
         except RequestError:
             return []
         # A single one too long, and Discord would refuse all.

@@ -15,12 +15,13 @@ from bot.commands import COMMANDS, Commands
 from bot.discord_bot.about import help_text
 from bot.discord_bot.addresses import Interaction
 from bot.discord_bot.asking import imagine, show
+from bot.discord_bot.browsing import browse
 from bot.discord_bot.buttons import Buttons
 from bot.discord_bot.connection import Introductions, configure_discord, insist
 from bot.discord_bot.forms import Filled, Handler, menu_command, read_form, slash_command
 from bot.discord_bot.registration import invite_url, publish
 from bot.discord_bot.replies import NOBODY, job_of, send, tell
-from bot.options import IMAGINE, SHOW
+from bot.options import IMAGINE, MODELS, SHOW
 from easel.errors import RequestError, SettingsError
 from easel.settings import Settings
 
@@ -70,7 +71,12 @@ class Door(discord.Client):
             allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=True),
             allowed_installs=app_commands.AppInstallationType(guild=True, user=True),
         )
-        handlers: Mapping[str, Handler] = {"imagine": self._imagine, "show": self._show, "help": self._help}
+        handlers: Mapping[str, Handler] = {
+            "imagine": self._imagine,
+            "show": self._show,
+            "models": self._models,
+            "help": self._help,
+        }
         for command in COMMANDS:
             handler = handlers[command.name]
             self.tree.add_command(slash_command(command, handler, commands.suggest))
@@ -89,6 +95,15 @@ class Door(discord.Client):
     async def _show(self, interaction: Interaction, filled: Filled) -> None:
         with self._held():
             await show(interaction, self._commands, read_form(SHOW, filled))
+
+    async def _models(self, interaction: Interaction, filled: Filled) -> None:
+        with self._held():
+            try:
+                form = read_form(MODELS, filled)
+            except RequestError as error:
+                await tell(interaction, str(error))
+            else:
+                await browse(interaction, self._commands, form)
 
     async def _help(self, interaction: Interaction, _: Filled) -> None:
         await send(interaction, help_text())

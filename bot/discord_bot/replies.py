@@ -1,10 +1,11 @@
 """Answers on Discord: the acknowledgement, sentences for one person alone, and the placeholder."""
 
 import asyncio
+import io
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import aiohttp
 import discord
@@ -18,6 +19,8 @@ from easel.job_queue.queue import JobQueue
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Buttons: TypeAlias = Sequence[tuple[str, str]]
+"""(label, id)."""
 
 NOBODY = discord.AllowedMentions.none()
 CONTENT = 2000
@@ -123,11 +126,26 @@ async def remove(interaction: Interaction) -> None:
         await tell(interaction, "Discord did not let me delete this message. Please press Delete again.")
 
 
-async def fill(interaction: Interaction, text: str, buttons: Sequence[tuple[str, str]] = ()) -> int:
+async def fill(interaction: Interaction, text: str, buttons: Buttons = ()) -> int:
     """Write into the promised message, or the pressed one; return its id, 0 when Discord would not have it."""
-    edit = partial(
-        interaction.edit_original_response, content=literal(text), view=_row(buttons), allowed_mentions=NOBODY
-    )
+    return await _fill(interaction, partial(dict, content=literal(text), view=_view([buttons])))
+
+
+async def show(interaction: Interaction, text: str, rows: Sequence[Buttons], picture: tuple[str, bytes]) -> int:
+    """Write as `fill` does, with rows of buttons and a picture (name, bytes), which take the place of those before."""
+
+    def parts() -> dict[str, Any]:
+        name, data = picture
+        return {"content": literal(text), "view": _view(rows), "attachments": [discord.File(io.BytesIO(data), name)]}
+
+    return await _fill(interaction, parts)
+
+
+async def _fill(interaction: Interaction, parts: Callable[[], dict[str, Any]]) -> int:
+    async def edit() -> discord.InteractionMessage:
+        # A file can be sent once; the next try takes another one.
+        return await interaction.edit_original_response(**parts(), allowed_mentions=NOBODY)
+
     try:
         return (await _over_cut_lines(edit)).id
     except TROUBLE as error:
@@ -135,12 +153,13 @@ async def fill(interaction: Interaction, text: str, buttons: Sequence[tuple[str,
         return 0
 
 
-def _row(buttons: Sequence[tuple[str, str]]) -> discord.ui.View | None:
-    if not buttons:
+def _view(rows: Sequence[Buttons]) -> discord.ui.View | None:
+    if not any(rows):
         return None
     view = discord.ui.View()
-    for label, custom_id in buttons:
-        view.add_item(discord.ui.Button(label=label, custom_id=custom_id))
+    for n, row in enumerate(rows):
+        for label, custom_id in row:
+            view.add_item(discord.ui.Button(label=label, custom_id=custom_id, row=n))
     # A view that has stopped is not remembered: presses come straight from the gateway.
     view.stop()
     return view

@@ -7,7 +7,7 @@ from telegram import Bot, Message
 from bot.asking.wish import Wish
 from bot.commands import Commands, job_id_for
 from bot.options import IMAGINE, SHOW
-from bot.telegram_bot.messages import address_of, after_command, asker_of, read_form
+from bot.telegram_bot.messages import address_of, after_command, asker_of, place_of, read_form
 from bot.telegram_bot.pictures import with_picture
 from bot.telegram_bot.replies import ask, place, tell
 from easel.errors import QueueDown, RequestError
@@ -20,7 +20,7 @@ async def imagine(message: Message, commands: Commands) -> None:
     try:
         form = with_picture(read_form(after_command(message)), message, IMAGINE)
         # Mistakes are told before anything is fetched.
-        wish = commands.wish(form)
+        wish = commands.wish(form, place_of(message.chat))
         await _carry_out(message, commands, await commands.complete(wish, form))
     except (RequestError, QueueDown) as error:
         await tell(bot, address, str(error))

@@ -11,7 +11,8 @@ from telegram.ext import ContextTypes
 
 from bot.asking.redraw import REDRAWN
 from bot.commands import Commands, job_id_for
-from bot.telegram_bot.messages import asker
+from bot.telegram_bot.browsing import turn
+from bot.telegram_bot.messages import asker, place_of
 from bot.telegram_bot.replies import place, tell
 from easel import words
 from easel.buttons import Button, Verb, read_button
@@ -43,6 +44,7 @@ class Buttons:
             "delete": self._delete,
             "draw": self._draw,
             "cancel": self._cancel,
+            "models": partial(turn, self._commands),
         }
 
     async def pressed(self, update: Update, _: ContextTypes.DEFAULT_TYPE) -> None:
@@ -64,7 +66,11 @@ class Buttons:
     async def _redraw(self, query: CallbackQuery, button: Button) -> Act:
         state, at = await self._job_behind(query)
         who, job_id = asker(query.from_user), press_id(query)
-        placed = await asyncio.to_thread(self._commands.redraw, button, state, asker=who, reply_to=at, job_id=job_id)
+        assert query.message is not None
+        where = place_of(query.message.chat)
+        placed = await asyncio.to_thread(
+            self._commands.redraw, button, state, asker=who, reply_to=at, job_id=job_id, place=where
+        )
         return partial(place, query.get_bot(), self._commands.queue, placed)
 
     async def _draw(self, query: CallbackQuery, button: Button) -> Act:

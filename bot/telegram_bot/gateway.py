@@ -9,7 +9,7 @@ from telegram import Update
 from telegram.ext import ApplicationBuilder, CallbackQueryHandler, CommandHandler, ContextTypes, MessageHandler
 
 from bot.commands import COMMANDS, Commands, job_id_for
-from bot.telegram_bot import asking
+from bot.telegram_bot import asking, browsing
 from bot.telegram_bot.about import help_text, publish_menu
 from bot.telegram_bot.buttons import Buttons, answer, press_id
 from bot.telegram_bot.messages import address_of, asks, captioned
@@ -35,7 +35,12 @@ class Door:
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return the commands of the table, and the one Telegram begins every chat with."""
-        ours: Mapping[str, Handler] = {"imagine": self.imagine, "show": self.show, "help": self.help}
+        ours: Mapping[str, Handler] = {
+            "imagine": self.imagine,
+            "show": self.show,
+            "models": self.models,
+            "help": self.help,
+        }
         return {command.name: ours[command.name] for command in COMMANDS} | {"start": self.help}
 
     async def imagine(self, update: Update, _: ContextTypes.DEFAULT_TYPE) -> None:
@@ -45,6 +50,10 @@ class Door:
     async def show(self, update: Update, _: ContextTypes.DEFAULT_TYPE) -> None:
         assert update.message is not None
         await asking.show(update.message, self._commands)
+
+    async def models(self, update: Update, _: ContextTypes.DEFAULT_TYPE) -> None:
+        assert update.message is not None
+        await browsing.browse(update.message, self._commands)
 
     async def help(self, update: Update, _: ContextTypes.DEFAULT_TYPE) -> None:
         message = update.message

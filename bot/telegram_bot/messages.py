@@ -3,6 +3,7 @@
 from telegram import Chat, Message, User
 from telegram.ext import filters
 
+from bot.asking.place import Place
 from bot.asking.told import parted, read_words
 from bot.flags import parse
 from bot.options import IMAGINE
@@ -68,6 +69,11 @@ def address_of(message: Message) -> TelegramAddress:
         thread_id=message.message_thread_id if message.is_topic_message else None,
         reply_to=message.message_id,
     )
+
+
+def place_of(chat: Chat) -> Place:
+    """Return where it happens; Telegram knows neither roles nor which chats are for adults."""
+    return Place("telegram", frozenset({str(chat.id)}))
 
 
 def after_command(message: Message) -> str:

@@ -3,7 +3,6 @@
 The client's own poll would end without a word when the token is revoked, and can not wait for Telegram at the start.
 """
 
-import asyncio
 import datetime
 import logging
 from collections.abc import Awaitable, Callable
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 from telegram.error import InvalidToken, RetryAfter, TelegramError
 from telegram.ext import Application
 
+from bot.patience import Trouble, keep_asking
 from easel.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -23,24 +23,18 @@ App = Application[Any, Any, Any, Any, Any, Any]
 KINDS = ("message", "callback_query")
 """The updates that are asked for; edits and channel posts are none of our business."""
 POLL_S = 30
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 
 
 async def insist(call: Callable[[], Awaitable[T]]) -> T:
     """Repeat `call` until Telegram answers; raises SettingsError when it refuses the token."""
-    pause = FIRST_PAUSE_S
-    while True:
-        try:
-            return await call()
-        except InvalidToken:
-            # Not chained: the original says the token.
-            raise SettingsError("Telegram refuses TELEGRAM_TOKEN: copy the token from @BotFather again.") from None
-        except RetryAfter as error:
-            wait = _seconds(error)
-        except TelegramError as error:
-            wait, pause = pause, min(LONGEST_PAUSE_S, 2 * pause)
-            log.warning("Telegram: %s; trying again in %.1f s", error, wait)
-        await asyncio.sleep(wait)
+    return await keep_asking(call, "Telegram", (TelegramError,), _sort)
+
+
+def _sort(error: Exception) -> Trouble:
+    if isinstance(error, InvalidToken):
+        # Not chained: the original says the token.
+        raise SettingsError("Telegram refuses TELEGRAM_TOKEN: copy the token from @BotFather again.") from None
+    return Trouble(f"can not be reached ({error})", _seconds(error) if isinstance(error, RetryAfter) else None)
 
 
 def _seconds(error: RetryAfter) -> float:

@@ -16,11 +16,12 @@ SLOW += "print('ready', flush=True)\ntime.sleep(60)"
 @pytest.mark.parametrize(("deaths", "pause"), [(0, 0), (1, 1), (2, 3), (4, 15), (5, 31), (5000, 31)])
 def test_a_part_that_can_not_run_is_started_ever_more_rarely(deaths: int, pause: float) -> None:
     part = Part("bot", "bot", deaths=deaths, start_at=time.monotonic())
+    before = time.monotonic()
 
     Family._plan_next(part, 1)
 
     assert part.deaths == deaths + 1
-    assert part.start_at - time.monotonic() == pytest.approx(pause, abs=0.5)
+    assert before <= part.start_at - pause <= time.monotonic()
 
 
 def test_a_part_that_ran_for_long_is_started_at_once() -> None:

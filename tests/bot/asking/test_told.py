@@ -103,7 +103,8 @@ def test_an_unknown_hash_without_a_name_is_said() -> None:
 def test_a_long_list_of_strange_settings_is_cut() -> None:
     strange = ", ".join(f"Strange{n}: {n}" for n in range(40))
 
-    (note,) = told_by(f"a cat\n{SETTINGS}, VAE: nice.pt, {strange}", a_catalog(), named=False).notes
+    gone, note = told_by(f"a cat\n{SETTINGS}, VAE: nice.pt, {strange}", a_catalog(), named=False).notes
 
+    assert gone == "The VAE `nice.pt` is not here; the usual one takes its place."
     assert note.count(",") < 20
     assert note.endswith("….")

@@ -9,6 +9,7 @@ from easel.errors import BadPrompt, BadValue, UnknownModel
 from easel.jobs import Control
 from easel.prompt.wildcards import Wildcards
 from tests.fakes.jobs import a_request
+from tests.fakes.wardrobe import wardrobe
 from tests.fakes.wishes import INFOTEXT, STYLES, a_catalog, picture
 
 CATALOG = a_catalog()
@@ -76,7 +77,7 @@ def test_a_pasted_text_stays_as_it_is() -> None:
 
     wish = wished(prompt=text)
 
-    assert prompts(resolved(wish, Wildcards(Path("nowhere")))) == [
+    assert prompts(resolved(wish, Wildcards(Path("nowhere")), CATALOG)) == [
         "a {red, blue} {lighthouse|house} __x__, (storm:1.2)"
     ]
     with pytest.raises(BadValue, match="please leave `style` out"):
@@ -88,13 +89,13 @@ def test_choices_at_random_follow_the_seed(tmp_path: Path) -> None:
     wildcards = Wildcards(tmp_path)
     wish = wished(prompt="a {red|green|blue} __animals__", negative="{fog|rain}", seed="5")
 
-    first, second = (resolved(wish, wildcards).requests[0] for _ in range(2))
+    first, second = (resolved(wish, wildcards, CATALOG).requests[0] for _ in range(2))
 
     assert first == second
     assert first.prompt.split()[1] in {"red", "green", "blue"}
     assert first.prompt.split()[2] in {"cat", "dog", "owl"}
     assert first.negative_prompt in {"fog", "rain"}
-    assert len({resolved(wished(prompt="{1|2|3|4|5|6|7|8|9}", seed=str(n)), wildcards).requests[0].prompt for n in range(40)}) > 4  # fmt: skip
+    assert len({resolved(wished(prompt="{1|2|3|4|5|6|7|8|9}", seed=str(n)), wildcards, CATALOG).requests[0].prompt for n in range(40)}) > 4  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["gone", "../../etc/passwd", "loop"])
@@ -102,14 +103,29 @@ def test_a_wildcard_that_can_not_be_is_refused(tmp_path: Path, name: str) -> Non
     (tmp_path / "loop.txt").write_text("__loop__ __loop__\n")
 
     with pytest.raises(BadPrompt):
-        resolved(wished(prompt=f"a __{name}__"), Wildcards(tmp_path))
+        resolved(wished(prompt=f"a __{name}__"), Wildcards(tmp_path), CATALOG)
 
 
-def test_a_network_out_of_a_wildcard_is_refused(tmp_path: Path) -> None:
+def test_a_network_out_of_a_wildcard_is_checked_too(tmp_path: Path) -> None:
     (tmp_path / "sneaky.txt").write_text("<lora:storm:1>\n")
+    (tmp_path / "loras.txt").write_text("add_detail\n")
+    wildcards = Wildcards(tmp_path)
 
-    with pytest.raises(BadPrompt, match="take these tags out: `storm`"):
-        resolved(wished(prompt="a __sneaky__"), Wildcards(tmp_path))
+    with pytest.raises(UnknownModel, match="no LoRA called `storm`"):
+        resolved(wished(prompt="a __sneaky__"), wildcards, CATALOG)
+    drawn = resolved(make_wish({"prompt": "a <lora:__loras__:{0.5|0.5}>"}, wardrobe(), STYLES), wildcards, wardrobe())
+
+    assert prompts(drawn) == ["a <lora:add_detail:0.5>"]
+    with pytest.raises(BadValue, match="`xl-film` was made for SDXL"):
+        resolved(make_wish({"prompt": "<lora:{xl-film|xl-film}:1>"}, wardrobe(), STYLES), wildcards, wardrobe())
+
+
+def test_a_name_that_looks_like_a_choice_stays_whole(tmp_path: Path) -> None:
+    wish = make_wish({"prompt": "a {cat|cat} <lora:ink__wash__v2:0.5>", "lora": "ink__wash__v2"}, wardrobe(), STYLES)
+
+    drawn = resolved(wish, Wildcards(tmp_path), wardrobe())
+
+    assert prompts(drawn) == ["a cat <lora:ink__wash__v2:0.5> <lora:ink__wash__v2:1>"]
 
 
 def test_only_pictures_that_are_used_are_carried_along() -> None:

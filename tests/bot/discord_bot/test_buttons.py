@@ -6,7 +6,7 @@ from bot.commands import Commands, job_id_for
 from easel.buttons import Button, button_id
 from easel.job_queue.queue import JobQueue
 from easel.jobs import DiscordAddress
-from tests.fakes.discord_door import a_picture, jobs, open_door, placed, put_buttons, until
+from tests.fakes.discord_door import AT_ONCE_S, a_picture, jobs, open_door, placed, put_buttons, until
 from tests.fakes.discord_interaction import Interaction
 from tests.fakes.discord_messages import Message
 from tests.fakes.discord_server import FakeDiscord
@@ -30,7 +30,7 @@ async def test_again_is_a_new_message_for_whoever_presses(discord: FakeDiscord, 
 
     press = await discord.click(message, AGAIN, user_id=person.id)
 
-    assert await press.acknowledged < 0.5
+    assert await press.acknowledged < AT_ONCE_S
     answer = await press.message
     new = jobs(queue)[-1]
     assert answer.content.startswith("Queued. ")

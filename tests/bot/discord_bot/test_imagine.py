@@ -8,7 +8,7 @@ import pytest
 from bot.commands import Commands, job_id_for
 from easel.job_queue.queue import JobQueue
 from easel.jobs import DiscordAddress
-from tests.fakes.discord_door import jobs, open_door, placed
+from tests.fakes.discord_door import AT_ONCE_S, jobs, open_door, placed
 from tests.fakes.discord_interaction import COMMAND
 from tests.fakes.discord_server import FakeDiscord
 from tests.fakes.discord_values import MEMBER, Permission
@@ -26,7 +26,7 @@ def address(queue: JobQueue) -> DiscordAddress:
 async def test_a_command_becomes_a_job_and_a_placeholder(discord: FakeDiscord, queue: JobQueue) -> None:
     interaction = await discord.slash("imagine", {"prompt": "a red apple", "steps": 7, "cfg": 3.5, "size": "3:2"})
 
-    assert await interaction.acknowledged < 0.5
+    assert await interaction.acknowledged < AT_ONCE_S
     message = await interaction.message
     (job,) = jobs(queue)
     assert [state.loading for state in message.history] == [True, False]
@@ -143,11 +143,9 @@ async def test_flags_at_the_end_of_the_words_count_less_than_fields(discord: Fak
 @pytest.mark.parametrize(
     ("filled", "sentence"),
     [
-        ({"prompt": "--steps 5"}, "Please say what the picture should show, for example"),
         ({"prompt": "x", "checkpoint": "easel-dmeo"}, r"Did you mean \`easel\-demo\`?"),
         ({"prompt": "x", "sampler": "Eular a"}, r"Did you mean \`Euler a\`"),
         ({"prompt": "x", "size": "9999x9999"}, r"\`size\` must be 64 to 2048 pixels each way, not 9999x9999."),
-        ({"prompt": "x --steps 151"}, r"\`steps\` must be a whole number from 1 to 150, not \`151\`."),
         ({"prompt": "x --stepz 5"}, r"There is no option \`\-\-stepz\`. Did you mean \`\-\-steps\`?"),
     ],
 )

@@ -6,7 +6,7 @@ from bot.commands import COMMANDS, Commands
 from easel.buttons import Button, button_id
 from easel.job_queue.queue import JobQueue
 from easel.jobs import ImageRequest
-from tests.fakes.discord_door import commands_on, jobs, open_door, placed
+from tests.fakes.discord_door import AT_ONCE_S, commands_on, jobs, open_door, placed
 from tests.fakes.discord_files import Upload
 from tests.fakes.discord_messages import Draft
 from tests.fakes.discord_server import FakeDiscord
@@ -35,7 +35,7 @@ async def test_files_of_a_form_reach_the_store(discord: FakeDiscord, queue: JobQ
 
     interaction = await discord.slash("imagine", {"prompt": "a hat", "strength": 0.5} | files)
 
-    assert await interaction.acknowledged < 0.5
+    assert await interaction.acknowledged < AT_ONCE_S
     message = await interaction.message
     request = asked(queue)
     assert await placed(queue, jobs(queue)[0]) == message.id

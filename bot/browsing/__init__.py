@@ -1,0 +1,1 @@
+"""Looking through the models: pages of them with small pictures, and each one's own page."""
