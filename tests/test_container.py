@@ -172,7 +172,8 @@ def test_a_gpu_is_asked_for_in_its_profile_only() -> None:
 @pytest.mark.parametrize("name", WORKERS)
 def test_a_worker_is_told_no_bot_token(name: str) -> None:
     assert SERVICES[name]["env_file"] == []
-    assert set(SERVICES[name]["environment"]) == {"REDIS_URL", "EASEL_KEY", "EASEL_DTYPE", "EASEL_LOG_LEVEL"}
+    own = {"DTYPE", "RAM_GB", "COMPILE", "ALLOW_PICKLES", "LOG_LEVEL"}
+    assert set(SERVICES[name]["environment"]) == {"REDIS_URL", "EASEL_KEY", *(f"EASEL_{one}" for one in own)}
 
 
 @pytest.mark.parametrize("name", OURS)

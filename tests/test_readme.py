@@ -46,9 +46,12 @@ def test_every_option_is_listed_as_the_code_has_it() -> None:
 def test_every_command_is_listed_as_the_code_has_it() -> None:
     chat = [f"| `/{command.name}` | {command.help} |" for command in COMMANDS]
     names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    groups = {group.name: group.typer_instance for group in app.registered_groups}
+    inner = {f"{name} {command.name}" for name, one in groups.items() if one for command in one.registered_commands}
 
     assert table("command") == "\n".join(chat)
-    assert set(re.findall(r"`easel ([a-z]+)", README)) == names
+    assert set(re.findall(r"`easel ([a-z]+)", README)) == names | groups.keys()
+    assert set(re.findall(r"`easel (models [a-z]+)", README)) == inner
 
 
 def test_the_invite_link_asks_for_what_the_code_asks_for() -> None:
