@@ -83,7 +83,7 @@ class Rig:
         models_file.write_text(json.dumps({"default": name, "models": {name: card}}))
         settings = {"EASEL_MODELS_DIR": str(self.weights.parents[1]), "EASEL_MODELS_FILE": str(models_file)}
         # As the worker sets it for itself: both wait for their threads in the same way.
-        settings["GOMP_SPINCOUNT"] = "10000"
+        settings |= {"GOMP_SPINCOUNT": "10000", "OMP_WAIT_POLICY": "ACTIVE"}
         self.stack = ExitStack()
         self.product = self.stack.enter_context(Product(folder, Tokens(telegram=telegram), settings))
         self.bare = subprocess.Popen(

@@ -4,28 +4,33 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from easel.errors import EaselError, Expired, UnknownModel
+from easel.errors import EaselError, Expired
+from easel.infotext.text import ModelFacts
 from easel.jobs import ImageRequest
-from easel.library import WatchedLibrary
+from easel.library import Library
 from worker import renderer
 from worker.checkpoints.checkpoint import Checkpoint
+from worker.conditioning.plan import PromptPlan
+from worker.darkroom import Darkroom
 from worker.engine.engine import Engine, Event, Failed, Rendered, Stepped
 from worker.engine.preview import Previewer
-from worker.finish import finish
+from worker.finish import facts_of, finish, short_hash
+from worker.habits import USUAL, Habits
 from worker.models import Models
+from worker.networks.outfit import Outfit
 from worker.operations.operation import Done, Operation, Pass, advance
 from worker.operations.perform import calls_for, perform
 from worker.operations.tools import Fetch, Tools
 
 log = logging.getLogger(__name__)
 
-THREADS = 2
+PLACES = 2
 """In the darkroom: while one job is developed, another can begin."""
 DEVELOPING = 4
 """Jobs that may wait for the darkroom before no more are taken in."""
@@ -48,8 +53,8 @@ class _Work:
     tools: Tools
     total: int
     """UNet calls."""
-    file_hash: str
-    """Of the checkpoint, as the infotext has it; empty while unknown."""
+    facts: ModelFacts
+    """For the infotext."""
     cancelled: threading.Event
     began: float = field(default_factory=time.perf_counter)
     passes: dict[str, Tensor | None] = field(default_factory=dict)
@@ -60,6 +65,8 @@ class _Work:
     """What one of the passes in the engine is like; None while there is none."""
     developing: "Future[list[Pass] | renderer.Finished] | None" = None
     previewed: float = field(default_factory=time.perf_counter)
+    notes: dict[str, None] = field(default_factory=dict)
+    """What the asker should know, each sentence once."""
 
     @property
     def done(self) -> int:
@@ -78,21 +85,28 @@ class DiffusersRenderer:
     """
 
     def __init__(
-        self, library: WatchedLibrary, *, device: str, dtype: str = "auto", fetch: Fetch = nothing_kept
+        self,
+        library: Library,
+        *,
+        device: str,
+        fetch: Fetch = nothing_kept,
+        habits: Habits = USUAL,
     ) -> None:
         where = torch.device(device)
-        precision = None if dtype == "auto" else getattr(torch, dtype)
+        precision = None if habits.dtype == "auto" else getattr(torch, habits.dtype)
         self._fetch = fetch
-        self._engine = Engine(where)
-        self._models = Models(library, device=where, dtype=precision)
+        self._models = Models(library, device=where, dtype=precision, ram_gb=habits.ram_gb)
+        # Elsewhere compiled blocks are not worth the wait.
+        compiled = habits.compiled and where.type == "cuda"
+        self._engine = Engine(where, compiled=compiled, relieve=self._models.relieve)
+        self._previews = habits.previews
         self._previewer = Previewer()
         self._works: dict[str, _Work] = {}
-        self._shares_cores = where.type == "cpu"
-        # OpenMP stops waiting awake once more threads than cores belong to it, and every small layer pays for that.
-        cores = torch.get_num_threads()
-        self._darkroom = ThreadPoolExecutor(
-            THREADS, "darkroom", torch.set_num_threads, (1 if self._shares_cores else cores,)
-        )
+        self._darkroom = Darkroom(PLACES, shares_cores=where.type == "cpu")
+
+    @property
+    def models(self) -> Models:
+        return self._models
 
     @property
     def busy(self) -> bool:
@@ -115,22 +129,13 @@ class DiffusersRenderer:
         return max(0, self._engine.room(*samples[0]) - coming)
 
     def admit(self, job_id: str, request: ImageRequest) -> None:
-        file_hash = self._file_hash(request)
+        facts = facts_of(request, self._models.card)
         total = calls_for(request, self._models.card)
         cancelled = threading.Event()
         tools = Tools(self._models, self._fetch, cancelled.is_set)
-        work = _Work(job_id, request, perform(request, tools), tools, total, file_hash, cancelled)
+        work = _Work(job_id, request, perform(request, tools), tools, total, facts, cancelled)
         self._works[job_id] = work
         self._develop(work, None)
-
-    def _file_hash(self, request: ImageRequest) -> str:
-        try:
-            return self._models.card(request.checkpoint).sha256[:10]
-        except UnknownModel:
-            if request.upscale is None:
-                raise
-            # What once drew the picture need not be here to enlarge it.
-            return ""
 
     def step(self) -> list[renderer.Event]:
         with self._models.denoising:
@@ -150,7 +155,7 @@ class DiffusersRenderer:
         """Leave all jobs out, and end the darkroom's threads."""
         for job_id in list(self._works):
             self.cancel(job_id)
-        self._darkroom.shutdown(cancel_futures=True)
+        self._darkroom.close()
 
     def _heard(self, events: Iterable[Event]) -> list[renderer.Event]:
         """Take in what the engine told; return what people are told of it."""
@@ -179,19 +184,12 @@ class DiffusersRenderer:
             self._develop(work, answers)
 
     def _develop(self, work: _Work, latents: list[Tensor] | None) -> None:
-        if not self._shares_cores or self._engine.busy:
-            work.developing = self._darkroom.submit(_develop, work, latents)
-            return
-        # Nobody denoises: here, all cores are free for it.
-        work.developing = Future()
-        try:
-            work.developing.set_result(_develop(work, latents))
-        except Exception as error:  # noqa: BLE001 - as in the darkroom, it is raised where the outcome is taken out
-            work.developing.set_exception(error)
+        submit = self._darkroom.submit if self._engine.busy else self._darkroom.submit_alone
+        work.developing = submit(_develop, work, latents)
 
     def _stepped(self, work: _Work) -> renderer.Stepped:
         preview = b""
-        if time.perf_counter() - work.previewed >= PREVIEW_S:
+        if self._previews and time.perf_counter() - work.previewed >= PREVIEW_S:
             preview = self._preview(work)
         return renderer.Stepped(work.job_id, work.done, work.total, preview)
 
@@ -203,7 +201,8 @@ class DiffusersRenderer:
             return b""
         try:
             alike = [one for one in estimates if one.shape[1:] == estimates[0].shape[1:]]
-            preview = self._previewer.preview(work.sample[1], torch.cat(alike))
+            request, checkpoint = work.sample
+            preview = self._previewer.preview(checkpoint, torch.cat(alike), work.tools.kept_vae(request))
         finally:
             self._models.working.release()
         work.previewed = time.perf_counter()
@@ -237,15 +236,27 @@ class DiffusersRenderer:
 
     def _give_to_the_engine(self, work: _Work, passes: Sequence[Pass]) -> None:
         loaded = [work.tools.checkpoint(one.request) for one in passes]
-        told = [one.request.changed(steps=one.prompt_steps or one.request.steps) for one in passes]
-        plans = [self._models.plan(*pair) for pair in zip(told, loaded, strict=True)]
-        for one, checkpoint, plan in zip(passes, loaded, plans, strict=True):
+        outfits = [self._models.outfit(one.request, checkpoint) for one, checkpoint in zip(passes, loaded, strict=True)]
+        plans = [self._plan(*each) for each in zip(passes, loaded, outfits, strict=True)]
+        for one, checkpoint, plan, outfit in zip(passes, loaded, plans, outfits, strict=True):
+            self._tell(work, one.request, checkpoint, outfit)
             name = f"{work.job_id}/{len(work.steps)}"
             with self._models.denoising:
-                self._engine.admit(name, one.request, checkpoint, plan, one.start)
+                self._engine.admit(name, one.request, checkpoint, plan, one.start, outfit)
             work.steps[name] = 0
             work.passes[name] = None
         work.sample = (passes[0].request, loaded[0])
+
+    def _plan(self, one: Pass, checkpoint: Checkpoint, outfit: Outfit) -> PromptPlan:
+        told = one.request.changed(steps=one.prompt_steps or one.request.steps)
+        return self._models.plan(told, checkpoint, first_pass_steps=one.first_pass_steps, outfit=outfit)
+
+    def _tell(self, work: _Work, request: ImageRequest, checkpoint: Checkpoint, outfit: Outfit) -> None:
+        """Keep for the end what is to be said about networks and embeddings."""
+        heard = self._models.heard(request, checkpoint)
+        work.notes |= dict.fromkeys((*checkpoint.notes, *outfit.notes, *heard.notes))
+        hashes = {card.name: short_hash(card) for card in heard.cards}
+        work.facts = replace(work.facts, embedding_hashes={**work.facts.embedding_hashes, **hashes})
 
     def _failed(self, work: _Work, error: EaselError) -> renderer.Failed:
         self.cancel(work.job_id)
@@ -259,5 +270,6 @@ def _develop(work: _Work, latents: list[Tensor] | None) -> list[Pass] | renderer
     while outcome == []:
         outcome = advance(work.operation, [])
     if isinstance(outcome, Done):
-        return finish(work.job_id, work.request, work.file_hash, outcome.images, work.began)
+        finished = finish(work.job_id, work.request, work.facts, outcome.images, work.began)
+        return replace(finished, notes=tuple(work.notes))
     return outcome
