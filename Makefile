@@ -11,7 +11,7 @@ up: .venv/worker              ## run everything on this machine
 	$(BIN)/easel up
 
 test: .venv/dev               ## the whole test suite
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal
 
 check: .venv/dev              ## format, lint, types, walls
 	$(BIN)/ruff format --check .

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Set
 from enum import StrEnum
 from itertools import pairwise
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import PureWindowsPath
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -56,14 +56,19 @@ def _plain_name(name: str) -> str:
 
 def inner_path(path: str) -> str:
     """Return `path` unchanged if it can only lead below the folder it starts from; raises ValueError."""
-    parts = PurePosixPath(path).parts
-    if path.startswith("/") or ".." in parts or "\\" in path or _CONTROL.search(path) or PureWindowsPath(path).drive:
+    drive = ":" in path and PureWindowsPath(path).drive
+    if path.startswith("/") or ".." in path.split("/") or "\\" in path or _CONTROL.search(path) or drive:
         raise ValueError("a path starts in the models folder, stays in it, and is written with `/`")
     return path
 
 
 def _number_as_text(value: object) -> object:
     return str(value) if type(value) is int else value
+
+
+def _text_as_number(value: object) -> object:
+    """Read a plain number, for models.yaml is read as words."""
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,4}", value) else value
 
 
 Side = Annotated[int, Field(ge=64, le=2048, multiple_of=8)]
@@ -98,13 +103,15 @@ class ModelCard(Frozen):
     """From its models folder, with `/`: a weights file or a diffusers folder."""
     root: Annotated[str, Field(pattern=r"^\d*$")] = ""
     """Which models folder it lies in, counted from 0; empty where no file was found."""
+    workers: tuple[str, ...] | None = None
+    """The machines that have the file and paint; None where no worker tells what it has."""
     aliases: tuple[str, ...] = ()
     family: Literal["", "pony", "illustrious", "noobai", "turbo", "lightning", "lcm"] = ""
     """A lineage inside the base, with prompt habits or a step count of its own."""
     prediction_type: Literal["", "epsilon", "v_prediction"] = ""
     zero_snr: bool = False
     """Trained down to pure noise (zero terminal signal-to-noise ratio); its schedule is rescaled so."""
-    in_channels: Literal[4, 9] = 4
+    in_channels: Annotated[Literal[4, 9], BeforeValidator(_text_as_number)] = 4
     """Of the UNet; 9 was trained for inpainting."""
     context_dim: Annotated[int, Field(ge=0)] = 0
     """Width of the prompt vectors it was made for (768, 1024, 2048; the demo's is 192); 0 while unknown."""
@@ -135,8 +142,8 @@ class ModelCard(Frozen):
 
     @property
     def installed(self) -> bool:
-        """Whether its file was found."""
-        return self.root != ""
+        """Whether a worker has its file, as far as is known."""
+        return self.root != "" if self.workers is None else bool(self.workers)
 
     def fits(self, checkpoint: "ModelCard") -> bool:
         """Tell whether it was made for checkpoints like this one; what is unknown counts as fitting."""

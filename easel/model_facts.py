@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,12 +14,16 @@ from easel.identify.file import identify
 from easel.identify.identified import Identified
 from easel.jobs import Frozen
 from easel.model_folders import Found
+from easel.model_hashes import Hashes
 from easel.sidecars import Sidecar, read_sidecars
 
 log = logging.getLogger(__name__)
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Of what is remembered; a new one lets every file be looked at again."""
+
+
+TELL_S = 10.0
 
 
 class Facts(Frozen):
@@ -26,6 +31,9 @@ class Facts(Frozen):
 
     seen: Identified
     beside: Sidecar = Sidecar()
+    sha256: str = ""
+    """Computed over the whole file; empty until then."""
+    autov3: str = ""
 
 
 class Memory:
@@ -36,19 +44,26 @@ class Memory:
         self._kept: dict[str, tuple[list[int], Any]] = self._read()
         self._facts: dict[str, tuple[tuple[int, ...], Facts]] = {}
         self._changed = False
+        self._looked = 0
+        self._told_at = monotonic()
 
-    def facts(self, roots: Sequence[Path], found: Found) -> Facts:
+    def facts(self, roots: Sequence[Path], found: Found, hashes: Hashes) -> Facts:
         """Return what is known about `found`, looking into the file only if it changed; `roots` are resolved."""
-        key = _key(roots, found)
+        key = place_of(roots, found)
         stamp, facts = self._facts.get(key, ((), None))
         if facts is None or stamp != found.stamp:
             facts = self._remembered(key, found) or self._looked_up(key, found)
+            self._facts[key] = found.stamp, facts
+        hashed = hashes.of(key, found)
+        if hashed is not None and facts.sha256 != hashed.sha256:
+            # Written down elsewhere, as hashes do not age with our rules.
+            facts = facts.model_copy(update={"sha256": hashed.sha256, "autov3": hashed.autov3})
             self._facts[key] = found.stamp, facts
         return facts
 
     def save(self, roots: Sequence[Path], found: Sequence[Found]) -> None:
         """Write what is new, and forget what is gone from `roots`; a place that can not be written only costs time."""
-        here = {_key(roots, one) for one in found}
+        here = {place_of(roots, one) for one in found}
         gone = [key for key in self._kept.keys() - here if any(Path(key).is_relative_to(root) for root in roots)]
         for key in gone:
             del self._kept[key]
@@ -80,6 +95,11 @@ class Memory:
         )
         self._kept[key] = list(found.stamp), facts.model_dump(mode="json", exclude_defaults=True)
         self._changed = True
+        self._looked += 1
+        # The first look into a large library takes minutes, and nobody likes a silent start.
+        if monotonic() - self._told_at > TELL_S:
+            log.info("looked into %d new model files so far", self._looked)
+            self._told_at = monotonic()
         return facts
 
     def _read(self) -> dict[str, tuple[list[int], Any]]:
@@ -92,6 +112,7 @@ class Memory:
         return {}
 
 
-def _key(roots: Sequence[Path], found: Found) -> str:
+def place_of(roots: Sequence[Path], found: Found) -> str:
+    """Return where a found file lies, as the key of what is remembered about it."""
     # Joining texts is ten times as fast as joining paths, and this is done for every file.
     return f"{roots[found.root]}/{found.path}"

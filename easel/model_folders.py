@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from easel.catalog import ModelKind
+from easel.hub_folders import current_revision, is_hub_folder
 from easel.identify.file import PICKLES
 from easel.identify.folder import INDEX
+from easel.model_roots import Shelf
 from easel.sidecars import INFOS, PREVIEWS
 
 FOLDERS = {
@@ -35,7 +37,7 @@ class Found:
     """A weights file or diffusers folder, not yet looked into."""
 
     root: int
-    """Of which models folder, counted from 0."""
+    """Of which models folder, counted from 0; -1 where it lies on another machine."""
     path: str
     """From there, with `/`."""
     kind: ModelKind
@@ -67,13 +69,44 @@ class _Walk:
     """Resolved."""
     problems: list[str]
     linked: set[Path] = field(default_factory=set)
+    folders: dict[str, int] = field(default_factory=dict)
+    """Every folder looked into, with its time of change before that."""
+    known: set[tuple[int, int]] = field(default_factory=set)
+    """Device and inode of each of them."""
 
 
-def find_models(roots: Sequence[Path]) -> tuple[list[Found], list[str]]:
-    """Walk `roots` and return what lies there, in a stable order, with sentences about what could not be followed."""
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """What a walk has found."""
+
+    found: tuple[Found, ...]
+    """In a stable order."""
+    problems: tuple[str, ...]
+    """Sentences about what could not be followed."""
+    folders: dict[str, int]
+    """Every folder looked into, with its time of change in ns before that: a new file changes it."""
+
+
+def walked(roots: Sequence[Path], shelves: Sequence[Shelf] = ()) -> Walked:
+    """Walk `roots`, those that have shelves by their shelves alone."""
     walk = _Walk([root.resolve() for root in roots], [])
-    found = [one for index in range(len(roots)) for one in _root(walk, index)]
-    return sorted(found, key=lambda one: (one.root, one.path)), walk.problems
+    shelved = {shelf.root for shelf in shelves}
+    places = [_Place(shelf.root, shelf.path, shelf.kind) for shelf in shelves]
+    found = [one for index in range(len(roots)) if index not in shelved for one in _root(walk, index)]
+    found += [one for place in places for one in _shelf(walk, place)]
+    return Walked(tuple(sorted(found, key=lambda one: (one.root, one.path))), tuple(walk.problems), dict(walk.folders))
+
+
+def changed_since(folders: Mapping[str, int]) -> bool:
+    """Tell whether one of the folders of a walk gained or lost an entry; much cheaper than another walk."""
+    return any(_changed_at(folder) != then for folder, then in folders.items())
+
+
+def _changed_at(folder: str) -> int:
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except OSError:
+        return -1
 
 
 def find_one(roots: Sequence[Path], path: str, kind: ModelKind) -> Found | None:
@@ -101,19 +134,44 @@ def inside(path: Path, roots: Sequence[Path]) -> bool:
 def _root(walk: _Walk, index: int) -> Iterator[Found]:
     for name, entry in _entries(walk, walk.roots[index]).items():
         kind = FOLDERS.get(name.lower())
-        if kind is not None and entry.is_dir():
-            yield from _folder(walk, entry, _Place(index, name, kind))
+        if is_hub_folder(name):
+            yield from _hub(walk, Path(entry.path), _Place(index, name, ModelKind.CHECKPOINT))
+        elif kind is not None and entry.is_dir():
+            yield from _folder(walk, Path(entry.path), _Place(index, name, kind))
 
 
-def _folder(walk: _Walk, folder: os.DirEntry[str], place: _Place) -> Iterator[Found]:
-    entries = _entries(walk, Path(folder.path))
+def _shelf(walk: _Walk, place: _Place) -> Iterator[Found]:
+    folder = walk.roots[place.root] / place.path
+    if folder.is_dir():
+        yield from _folder(walk, folder, place)
+    else:
+        walk.problems.append(f"{folder} is not there, or is no folder.")
+
+
+def _folder(walk: _Walk, folder: Path, place: _Place) -> Iterator[Found]:
+    entries = _entries(walk, folder)
     for name, entry in entries.items():
-        inner = _Place(place.root, f"{place.path}/{name}", place.kind)
-        if entry.is_dir() and not Path(entry.path, INDEX).is_file():
+        inner = _Place(place.root, f"{place.path}/{name}".lstrip("/"), place.kind)
+        if entry.is_dir() and is_hub_folder(name):
+            yield from _hub(walk, Path(entry.path), inner)
+        elif entry.is_dir() and not Path(entry.path, INDEX).is_file():
             if inner.path.count("/") < MAX_DEPTH:
-                yield from _folder(walk, entry, inner)
+                yield from _folder(walk, Path(entry.path), inner)
         else:
             yield from _looked(walk, inner, entries)
+
+
+def _hub(walk: _Walk, folder: Path, place: _Place) -> Iterator[Found]:
+    """Yield what one revision of a repository holds: itself where it is a diffusers folder, else its files."""
+    revision = current_revision(folder)
+    entries = _entries(walk, folder / "snapshots") if revision else {}
+    if revision not in entries:
+        return
+    inner = _Place(place.root, f"{place.path}/snapshots/{revision}", place.kind)
+    if Path(entries[revision].path, INDEX).is_file():
+        yield from _looked(walk, inner, entries)
+    else:
+        yield from _folder(walk, Path(entries[revision].path), inner)
 
 
 def _looked(walk: _Walk, place: _Place, beside: Mapping[str, os.DirEntry[str]]) -> Iterator[Found]:
@@ -163,8 +221,13 @@ def _parted(name: str) -> tuple[str, str]:
 
 
 def _entries(walk: _Walk, folder: Path) -> dict[str, os.DirEntry[str]]:
-    """Return what may be looked at in `folder`, by name, in order."""
+    """Return what may be looked at in `folder`, by name, in order; nothing where the walk has been before."""
     try:
+        state = folder.stat()
+        if (state.st_dev, state.st_ino) in walk.known:
+            return {}
+        walk.known.add((state.st_dev, state.st_ino))
+        walk.folders[str(folder)] = state.st_mtime_ns
         with os.scandir(folder) as entries:
             seen = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:

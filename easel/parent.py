@@ -25,8 +25,10 @@ def child_words() -> list[str]:
     return [_CHILD, str(os.getpid())]
 
 
-def die_with_parent_if_told() -> None:
-    """Do so if the command line says that this process was started by another part of Easel."""
+def die_with_parent_if_told() -> bool:
+    """Do so if the command line says that this process was started by another part of Easel; tell whether it does."""
     match sys.argv[1:]:
         case [word, parent] if word == _CHILD and parent.isdecimal():
             die_with_parent(int(parent))
+            return True
+    return False

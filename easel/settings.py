@@ -1,13 +1,12 @@
 """Every setting of both processes, read once from the environment, `.env` and `*_FILE` secrets."""
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Literal, Self, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -16,56 +15,12 @@ from easel.errors import SettingsError
 from easel.key_file import KEY_LENGTH, kept_key
 from easel.names import Names
 from easel.redis_address import objection
+from easel.setting_kinds import Chat, Host, Lower, Person, Somewhere, Web, folders, hosts, people, secret, setting
 
 _EXAMPLE_HEAD = """\
 # The settings of Easel. Copy this file to `.env` beside it, `chmod 600 .env`, and fill in what you need:
 # nothing is needed for a first try. A variable of the environment wins over its line here; an empty one is unset.
 """
-
-
-def _setting(variable: str, default: object = None, *, expects: str, example: str = "") -> Any:
-    """Describe one setting; `expects` ends the sentence "X is `…`, but must be"."""
-    return Field(default, json_schema_extra={"variable": variable, "expects": expects, "example": example})
-
-
-def _secret(pattern: str) -> AfterValidator:
-    """Check what a secret looks like without a word about it."""
-
-    def check(secret: SecretStr) -> SecretStr:
-        if not re.fullmatch(pattern, secret.get_secret_value()):
-            raise ValueError
-        return secret
-
-    return AfterValidator(check)
-
-
-def _folders(value: object) -> object:
-    """Split at `;` and at the separator of this system."""
-    if not isinstance(value, str):
-        return value
-    return tuple(part.strip() for part in re.split(f"[;{re.escape(os.pathsep)}]", value) if part.strip())
-
-
-def _hosts(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return frozenset(part.strip().lower() for part in value.split(",") if part.strip())
-
-
-def _people(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return frozenset(part.strip().partition(":")[::2] for part in value.split(",") if part.strip())
-
-
-Somewhere = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
-Web = Annotated[str, AfterValidator(lambda address: address.rstrip("/"))]
-Lower = BeforeValidator(lambda word: str(word).lower())
-Host = Annotated[str, Field(pattern=r"^(\[[0-9a-f:.]+\]|[^\s/@\[\]:]+)(:[0-9]+)?$")]
-Person = (
-    tuple[Literal["discord", "telegram"], Annotated[str, Field(pattern="^[0-9]+$")]]
-    | tuple[Literal["local"], Annotated[str, Field(pattern=r"^\S+$")]]
-)
 
 
 class Settings(BaseSettings):
@@ -79,79 +34,104 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    discord_token: Annotated[SecretStr, _secret("[!-~]+")] | None = _setting(
+    discord_token: Annotated[SecretStr, secret("[!-~]+")] | None = setting(
         "DISCORD_TOKEN", expects="a bot token: one word without spaces"
     )
     """The bot's token, from https://discord.com/developers/applications. Unset: Easel is not on Discord."""
-    discord_api_base: Annotated[Web, Field(pattern=r"^https?://\S+$")] = _setting(
+    discord_api_base: Annotated[Web, Field(pattern=r"^https?://\S+$")] = setting(
         "DISCORD_API_BASE", "https://discord.com/api/v10", expects="an http:// or https:// address"
     )
     """Where Discord's HTTP API is."""
-    discord_gateway: Annotated[str, Field(pattern=r"^wss?://\S+$")] | None = _setting(
+    discord_gateway: Annotated[str, Field(pattern=r"^wss?://\S+$")] | None = setting(
         "DISCORD_GATEWAY", expects="a ws:// or wss:// address", example="wss://gateway.discord.gg"
     )
     """Where Discord's gateway is. Unset: where Discord says."""
-    telegram_token: Annotated[SecretStr, _secret("[0-9]+:[A-Za-z0-9_-]+")] | None = _setting(
+    telegram_token: Annotated[SecretStr, secret("[0-9]+:[A-Za-z0-9_-]+")] | None = setting(
         "TELEGRAM_TOKEN", expects="a bot token: digits, a colon, and letters without spaces"
     )
     """The bot's token, from @BotFather. Unset: Easel is not on Telegram."""
-    telegram_api_base: Annotated[Web, Field(pattern=r"^https?://\S+/bot/?$")] = _setting(
+    telegram_api_base: Annotated[Web, Field(pattern=r"^https?://\S+/bot/?$")] = setting(
         "TELEGRAM_API_BASE", "https://api.telegram.org/bot", expects="an http:// or https:// address that ends in /bot"
     )
     """Where Telegram's Bot API is, as far as the token; change it for a Bot API server of your own."""
-    telegram_file_base: Annotated[Web, Field(pattern=r"^https?://\S+/bot/?$")] = _setting(
+    telegram_file_base: Annotated[Web, Field(pattern=r"^https?://\S+/bot/?$")] = setting(
         "TELEGRAM_FILE_BASE",
         "https://api.telegram.org/file/bot",
         expects="an http:// or https:// address that ends in /bot",
     )
     """Where Telegram's files are, as far as the token."""
-    redis_url: SecretStr | None = _setting(
+    redis_url: SecretStr | None = setting(
         "REDIS_URL", expects="a redis://, rediss:// or unix:// address", example="redis://:PASSWORD@redis:6379/0"
     )
     """The Redis or Valkey that carries the queue: redis://, rediss:// (TLS) or unix://. An authority of your own is
     named by ?ssl_ca_certs=/path/ca.pem. Unset: Easel runs a server of its own in the data folder."""
-    allow_insecure_redis: bool = _setting("EASEL_ALLOW_INSECURE_REDIS", False, expects="1 or 0")
+    allow_insecure_redis: bool = setting("EASEL_ALLOW_INSECURE_REDIS", False, expects="1 or 0")
     """1: use a Redis on another machine though it asks for no password, or though its certificate is not checked."""
-    easel_key: Annotated[SecretStr, _secret(f"[!-~]{{{KEY_LENGTH},}}")] | None = _setting(
+    easel_key: Annotated[SecretStr, secret(f"[!-~]{{{KEY_LENGTH},}}")] | None = setting(
         "EASEL_KEY", expects=f"at least {KEY_LENGTH} characters, as `openssl rand -hex 32` prints them"
     )
     """Signs jobs and buttons; all machines of one installation need the same. Unset: made in the data folder."""
-    models_dir: Annotated[tuple[Somewhere, ...], BeforeValidator(_folders), Field(min_length=1)] = _setting(
+    models_dir: Annotated[tuple[Somewhere, ...], BeforeValidator(folders), Field(min_length=1)] = setting(
         "EASEL_MODELS_DIR", (Path("models"),), expects="a folder, or several parted by ;", example="models;/mnt/models"
     )
     """The model folders, laid out as AUTOMATIC1111 does, several parted by ; (or by : outside Windows)."""
-    models_file: Somewhere = _setting("EASEL_MODELS_FILE", Path("models.yaml"), expects="a file")
+    comfyui_paths: Somewhere | None = setting(
+        "EASEL_COMFYUI_PATHS", expects="a file", example="/opt/ComfyUI/extra_model_paths.yaml"
+    )
+    """ComfyUI's extra_model_paths.yaml: the folders it names are looked into as well."""
+    models_file: Somewhere = setting("EASEL_MODELS_FILE", Path("models.yaml"), expects="a file")
     """What the model files can not say about themselves: titles, defaults, who may use them."""
-    styles_file: Somewhere = _setting("EASEL_STYLES_FILE", Path("styles.csv"), expects="a file")
+    allow_pickles: bool = setting("EASEL_ALLOW_PICKLES", False, expects="1 or 0")
+    """1: also use old .ckpt, .pt, .pth and .bin files. They can run code where they are simply loaded; here each is
+    turned into .safetensors once, in the data folder, by a program that runs nothing in it. Say so on every machine."""
+    styles_file: Somewhere = setting("EASEL_STYLES_FILE", Path("styles.csv"), expects="a file")
     """Ready-made pieces of prompt, as AUTOMATIC1111 keeps them: name,prompt,negative_prompt. It need not be there."""
-    wildcards_dir: Somewhere = _setting("EASEL_WILDCARDS_DIR", Path("models/wildcards"), expects="a folder")
+    wildcards_dir: Somewhere = setting("EASEL_WILDCARDS_DIR", Path("models/wildcards"), expects="a folder")
     """Lists of words, one .txt file each, that prompts name as __file__. It need not be there."""
-    private_hosts: Annotated[frozenset[Host], BeforeValidator(_hosts)] = _setting(
+    private_hosts: Annotated[frozenset[Host], BeforeValidator(hosts)] = setting(
         "EASEL_PRIVATE_HOSTS", frozenset(), expects="a list of hosts like nas.lan,10.0.0.5:8080"
     )
     """Hosts inside your own network, parted by commas, from which everybody may have pictures fetched by address."""
-    data_dir: Somewhere = _setting("EASEL_DATA_DIR", Path("data"), expects="a folder")
+    nsfw_chats: Annotated[frozenset[Chat], BeforeValidator(hosts)] = setting(
+        "EASEL_NSFW_CHATS",
+        frozenset(),
+        expects="a list like discord:ID,telegram:ID,telegram:all",
+        example="discord:80351110224678912,telegram:-1001234567890",
+    )
+    """Chats, parted by commas, in which models marked nsfw may be used, besides Discord's age-restricted channels."""
+    data_dir: Somewhere = setting("EASEL_DATA_DIR", Path("data"), expects="a folder")
     """Where Easel keeps what it must not lose: its server's data and its key."""
-    admins: Annotated[frozenset[Person], BeforeValidator(_people)] = _setting(
+    admins: Annotated[frozenset[Person], BeforeValidator(people)] = setting(
         "EASEL_ADMINS",
         frozenset(),
         expects="a list like discord:ID,telegram:ID with numeric ids",
         example="discord:80351110224678912,telegram:123456789",
     )
     """Who may change models and limits."""
-    device: Annotated[str, Lower, Field(pattern=r"^(|cpu|mps|(cuda|xpu)(:[0-9]+)?)$")] = _setting(
+    device: Annotated[str, Lower, Field(pattern=r"^(|cpu|mps|(cuda|xpu)(:[0-9]+)?)$")] = setting(
         "EASEL_DEVICE", "", expects="cpu, cuda, cuda:N, xpu, xpu:N or mps", example="cuda:0"
     )
     """The device to render on. Unset: all that can be seen."""
-    gpu_dtype: Annotated[Literal["auto", "float16", "bfloat16", "float32"], Lower] = _setting(
+    gpu_dtype: Annotated[Literal["auto", "float16", "bfloat16", "float32"], Lower] = setting(
         "EASEL_DTYPE", "auto", expects="auto, float16, bfloat16 or float32"
     )
     """The numbers a GPU computes with."""
+    ram_gb: Annotated[float, Field(ge=0, le=100_000)] | None = setting(
+        "EASEL_RAM_GB", expects="a number of gigabytes", example="32"
+    )
+    """Memory of each worker for checkpoints that are read before the device is free for them; what other programs need,
+    they get. Unset: half of what there is, or a quarter where the device is the CPU."""
+    kept_mb: Annotated[int, Field(ge=0)] = setting("EASEL_KEPT_MB", 256, expects="a whole number")
+    """Megabytes in Redis for pictures that people send: what was longest not used goes, but none within a day."""
+    compiled: bool = setting("EASEL_COMPILE", False, expects="1 or 0")
+    """1: compile the UNet on GPUs of NVIDIA. The first picture of each checkpoint takes a minute more, the others less."""
+    previews: bool = setting("EASEL_PREVIEWS", True, expects="1 or 0")
+    """1: who waits long for a picture sees it take shape."""
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda word: str(word).upper())
-    ] = _setting("EASEL_LOG_LEVEL", "INFO", expects="DEBUG, INFO, WARNING or ERROR")
+    ] = setting("EASEL_LOG_LEVEL", "INFO", expects="DEBUG, INFO, WARNING or ERROR")
     """The least important lines that are logged."""
-    log_format: Annotated[Literal["auto", "human", "json"], Lower] = _setting(
+    log_format: Annotated[Literal["auto", "human", "json"], Lower] = setting(
         "EASEL_LOG_FORMAT", "auto", expects="auto, human or json"
     )
     """auto: for people on a terminal, one JSON object a line elsewhere."""

@@ -58,7 +58,7 @@ def test_one_word_stands_for_one_thing() -> None:
 
 
 def test_pickles_are_never_trusted() -> None:
-    unsafe = re.compile(r"weights_only\s*=\s*False|pickle\.loads?\(|trust_remote_code\s*=\s*True")
+    unsafe = re.compile(r"weights_only\s*=\s*False|torch\.load\(|pickle\.loads?\(|trust_remote_code\s*=\s*True")
 
     assert not [str(file) for file in files(*PACKAGES) if unsafe.search(file.read_text())]
 

@@ -85,11 +85,11 @@ class GpuWorker:
 
     def _tell(self, event: Event) -> None:
         match event:
-            case Stepped(job_id, step, total):
+            case Stepped(job_id, step, total, preview):
                 now = time.monotonic()
-                if now - self._noted.get(job_id, 0.0) >= PROGRESS_S:
+                if preview or now - self._noted.get(job_id, 0.0) >= PROGRESS_S:
                     self._noted[job_id] = now
-                    self._lease.progress(job_id, step, total)
+                    self._lease.progress(job_id, step, total, preview)
             case Finished():
                 self._finish(event)
             case Failed(job_id, error):

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from torch import Tensor
 from easel.catalog import ModelCard, ModelKind, inner_path
 from easel.errors import BadValue, EaselError, ModelUnusable
 from easel.library import WatchedLibrary
+from easel.models_file.changing import change_entry
 from easel.settings import load_settings
 from worker.checkpoints.load import build, read_card
 from worker.checkpoints.parts import Part, Parts
@@ -127,6 +129,13 @@ def merge(recipe: Recipe, locate: Callable[[ModelCard], Path], out: Path) -> Non
         write_file(parts, out, recipe.metadata())
 
 
+def entry(recipe: Recipe, path: str) -> dict[str, Any]:
+    """Return what models.yaml should say about the new checkpoint: what its parent is asked with, it is asked with."""
+    parent = recipe.cards[0].model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+    kept = {field: parent[field] for field in ("base", "family", "enlarge", "defaults") if field in parent}
+    return {"kind": "checkpoint", "path": path, **kept}
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Merge what the words name, print where it lies; return the exit status."""
     parser = argparse.ArgumentParser(prog="easel models merge")
@@ -137,11 +146,13 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", default="")
     asked = parser.parse_args(words)
     try:
-        library = WatchedLibrary(load_settings(), tell=False)
+        settings = load_settings()
+        library = WatchedLibrary(settings, tell=False)
         recipe = _recipe(asked, library)
         name = asked.out or "-".join([*(card.name for card in recipe.cards), *(card.name for card, _ in recipe.loras)])
         inner = inner_path(f"{HOME}/{name.removesuffix('.safetensors')}.safetensors")
         merge(recipe, library.path, library.models_dirs[0] / inner)
+        change_entry(settings.models_file, Path(inner).stem, entry(recipe, inner))
     except (EaselError, ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

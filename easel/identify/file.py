@@ -20,8 +20,13 @@ PICKLES = frozenset({".ckpt", ".pt", ".pth", ".bin"})
 _BEGINNINGS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """Of a zip archive, as PyTorch writes them, and of the bare pickles it wrote before."""
 
-_SD2_MARK = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
-_NUMBERS = {"F16": "e", "F32": "f"}
+_SD2_MARK = "output_blocks.11.1.transformer_blocks.0.norm1.bias"
+_SD2_MARKS = (
+    f"model.diffusion_model.{_SD2_MARK}",
+    _SD2_MARK,
+    f"model_ema.diffusion_model{_SD2_MARK.replace('.', '')}",
+)
+_NUMBERS = {"F16": "e", "F32": "f", "BF16": "f"}
 
 
 def is_pickle(path: Path) -> bool:
@@ -74,12 +79,15 @@ def _enlarges(header: Header) -> bool:
 
 def _sd2_prediction(path: Path, header: Header) -> str:
     """Tell 768-v from 512-base by the spread of 320 numbers, as ComfyUI does (comfy/model_detection.py, `SD20`)."""
-    tensor = header.tensors.get(_SD2_MARK)
+    tensor = next((header.tensors[name] for name in _SD2_MARKS if name in header.tensors), None)
     if tensor is None or tensor.dtype not in _NUMBERS or tensor.end - tensor.start > 2**16:
         return ""
     with path.open("rb") as file:
         file.seek(tensor.start)
         raw = file.read(tensor.end - tensor.start)
+    if tensor.dtype == "BF16":
+        # The upper half of a float.
+        raw = b"".join(b"\0\0" + raw[at : at + 2] for at in range(0, len(raw), 2))
     spread = statistics.pstdev(struct.unpack(f"<{tensor.shape[0]}{_NUMBERS[tensor.dtype]}", raw))
     return "v_prediction" if spread > 0.09 else "epsilon"
 

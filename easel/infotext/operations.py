@@ -9,7 +9,7 @@ Value = str | int | float | None
 
 _PARTING = re.compile(r'[,:"\\\x00-\x1f\x7f-\x9f]')
 
-_MODULES: Mapping[str, str] = {
+MODULES: Mapping[str, str] = {
     "canny": "canny",
     "scribble": "scribble_xdog",
     "tile": "tile_resample",
@@ -17,7 +17,7 @@ _MODULES: Mapping[str, str] = {
 }
 """Preprocessors as sd-webui-controlnet calls them."""
 
-_AXES: Mapping[str, str] = {
+AXES: Mapping[str, str] = {
     "steps": "Steps",
     "cfg_scale": "CFG Scale",
     "seed": "Seed",
@@ -59,7 +59,7 @@ def operation_settings(request: ImageRequest) -> dict[str, Value]:
 def _control(control: Control) -> str:
     """Return what sd-webui-controlnet takes apart at commas and colons again."""
     said: dict[str, str] = {
-        "Module": _MODULES.get(control.preprocessor, "none"),
+        "Module": MODULES.get(control.preprocessor, "none"),
         "Model": _PARTING.sub("", control.model),
         "Weight": f"{control.weight:g}",
         "Resize Mode": "Crop and Resize",
@@ -78,7 +78,7 @@ def _plot(request: ImageRequest) -> dict[str, Value]:
 
 
 def _axis(letter: str, axis: Axis) -> dict[str, Value]:
-    return {f"{letter} Type": _AXES[axis.field], f"{letter} Values": ", ".join(axis.values)}
+    return {f"{letter} Type": AXES[axis.field], f"{letter} Values": ", ".join(axis.values)}
 
 
 def _enlarged(request: ImageRequest) -> dict[str, Value]:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from easel.errors import BadPrompt, RequestError, UnknownSampler
+from easel.infotext.reread import read_operations
 from easel.infotext.slip import Slip
 from easel.infotext.text import parse, printable
 from easel.jobs import ImageRequest
@@ -69,9 +70,7 @@ def _settings(slip: Slip) -> dict[str, Any]:
     if slip.left.get("Tiling") == "True":
         del slip.left["Tiling"]
         fields["tiling"] = True
-    if slip.left.get("Postprocess upscaler") == "Lanczos":
-        del slip.left["Postprocess upscaler"]
-        fields["enlarge"] = slip.whole("Postprocess upscale by")
+    fields |= read_operations(slip)
     for field, value in fields.items():
         if value is not None and (problem := _problem(field, value)):
             slip.note(f"{field.replace('_', ' ')} {value}", problem)

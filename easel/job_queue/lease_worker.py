@@ -32,6 +32,7 @@ MAX_ATTEMPTS = 3
 GAVE_UP = (
     f"The worker died {MAX_ATTEMPTS} times while drawing this. It was given up; try other settings or a smaller size."
 )
+PREVIEW_LIFE_S = 30
 CALL_BYTES = 4096
 """No call of ours is nearly as long."""
 
@@ -222,11 +223,13 @@ class LeaseWorker:
     def stop_requested(self, job_id: str) -> bool:
         return job_id in self.books.stopped
 
-    def progress(self, job_id: str, step: int, total: int) -> None:
-        """Note how far a job is, for whoever looks."""
+    def progress(self, job_id: str, step: int, total: int, preview: bytes = b"") -> None:
+        """Note how far a job is and, while it is fresh, what it looks like, for whoever looks."""
         self._last_sign = time.monotonic()
         with suppress(ResponseError):
             self.queue.connection.hset(names.record_key(job_id), mapping={"step": step, "total": total})
+            if preview:
+                self.queue.connection.set(names.preview_key(job_id), preview, ex=PREVIEW_LIFE_S)
 
     def finish(self, claimed: Claimed, result: ImageResult) -> bool:
         """Write the result and close RQ's books; False when the lease was lost and the result dropped."""

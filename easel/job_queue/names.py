@@ -15,6 +15,12 @@ OWED = "easel:owed"
 RECORD = "easel:job:"
 """Prefix of the hash that remembers one job: envelope, placeholder, progress, result."""
 
+KEPT_ONES = "easel:kept"
+"""Sorted set of the pictures that people gave us: name -> last use, in seconds (Redis time)."""
+
+KEPT = "kept."
+"""Prefix of the name of such a picture; the rest is the SHA-256 of its bytes."""
+
 RQ_ROOT = "rq"
 
 
@@ -30,6 +36,15 @@ def blob_key(name: str) -> str:
     return f"easel:blob:{name}"
 
 
+def preview_key(job_id: str) -> str:
+    return f"easel:preview:{job_id}"
+
+
 def mouth_key(job_id: str) -> str:
     """Return the lock of whoever may write to a job's message at the moment."""
     return f"easel:mouth:{job_id}"
+
+
+def warm_key(worker: str) -> str:
+    """Return where a worker tells which checkpoints it has on its device."""
+    return f"easel:warm:{worker}"

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis as AsyncRedis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from easel.job_queue import names
 from easel.job_queue.queue import JobQueue
@@ -19,6 +19,9 @@ LOOK_LEASE_S = 30
 MOUTH_S = 20
 """So long nobody else writes to a message after whoever held it died; the living keep it for as long as they need."""
 DELIVERED_BLOB_S = 3600
+MOST_PREVIEW = 64 * 2**10
+"""Bytes."""
+JPEG = b"\xff\xd8\xff"
 
 
 class Owed:
@@ -79,6 +82,16 @@ class Owed:
 
     def _mouth(self, job_id: str, me: str, seconds: int) -> bool:
         return bool(self.queue.scripts.run("mouth", keys=[names.mouth_key(job_id)], args=[me, seconds]))
+
+    def preview(self, job_id: str) -> bytes:
+        """Return a small JPEG of what is about to be; empty where there is none, or what stands there is something else."""
+        try:
+            data = self.connection.getrange(names.preview_key(job_id), 0, MOST_PREVIEW)
+        except ResponseError:
+            return b""
+        if not isinstance(data, bytes) or not data.startswith(JPEG) or len(data) > MOST_PREVIEW:
+            return b""
+        return data
 
     def remember_message(self, job_id: str, message_id: str) -> None:
         self.connection.hset(names.record_key(job_id), "message", message_id)

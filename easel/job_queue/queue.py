@@ -1,5 +1,6 @@
 """The line of jobs as the doors see it: put, look, cancel, and the pictures that came of it."""
 
+import hashlib
 import json
 import logging
 import re
@@ -24,6 +25,7 @@ from easel.errors import Expired, QueueDown, Untrusted
 from easel.job_queue import names
 from easel.job_queue.connect import REDIS_AWAY
 from easel.job_queue.envelope import seal, unseal
+from easel.job_queue.outlook import live_workers, warm_of
 from easel.job_queue.scripts import Scripts
 from easel.jobs import Failure, FolderAddress, ImageResult, Job, Progress
 
@@ -33,6 +35,10 @@ _DIGITS = re.compile(rb"[0-9]{1,20}")
 
 REMEMBER_S = 30 * 24 * 3600
 """How long a request stays behind the buttons of its message."""
+KEPT_BYTES = 256 * 2**20
+"""Of all pictures together that people gave us."""
+SPARED_S = 24 * 3600
+"""So long after its last use a picture stays whatever comes: its job may still be in line."""
 BLOB_S = 24 * 3600
 """How long finished pictures wait for a network that is down."""
 GATEWAY_S = 10
@@ -72,19 +78,23 @@ class JobState:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turn a Redis that is away into the sentence for people."""
+    """Turn a Redis that is away, or refuses (full, read-only, a key of another kind), into the sentence for people."""
     try:
         yield
     except REDIS_AWAY as error:
+        raise QueueDown from error
+    except ResponseError as error:
+        log.error("Redis refuses: %s", error)  # noqa: TRY400  # the sentence is all there is
         raise QueueDown from error
 
 
 class JobQueue:
     """The queue of pictures on one Redis; every call is one or two round trips and blocks for them."""
 
-    def __init__(self, connection: "Redis", *, key: bytes) -> None:
+    def __init__(self, connection: "Redis", *, key: bytes, kept_bytes: int = KEPT_BYTES) -> None:
         self.connection = connection
         self.key = key
+        self.kept_bytes = kept_bytes
         self.rq = Queue(names.QUEUE, connection=connection, serializer=JSONSerializer, default_timeout=JOB_TIMEOUT_S)
         self.scripts = Scripts(connection)
 
@@ -109,8 +119,13 @@ class JobQueue:
                 return False
             pipe.multi()
             pipe.hset(record, "envelope", seal("job", job, self.key))
-            pipe.hset(record, "batch", job.request.batch_key)
-            pipe.hset(record, "n", job.request.batch_size)
+            checkpoint = "" if job.request.upscale else job.request.checkpoint
+            hints: dict[Any, Any] = {
+                "batch": job.request.batch_key,
+                "n": job.request.batch_size,
+                "checkpoint": checkpoint,
+            }
+            pipe.hset(record, mapping=hints)
             pipe.expire(record, REMEMBER_S)
             if not isinstance(job.reply_to, FolderAddress):
                 pipe.set(names.mouth_key(job.id), "gateway", ex=GATEWAY_S)
@@ -160,17 +175,13 @@ class JobQueue:
 
     def worker_names(self) -> list[str]:
         """Name the live workers: those whose key has not run out."""
-        prefix = f"{names.RQ_ROOT}:worker:"
         with told():
-            members = sorted(self.connection.smembers(f"{names.RQ_ROOT}:workers:{names.QUEUE}"))
-            keys = [key for key in members if isinstance(key, bytes) and key.startswith(prefix.encode())]
-            with self.connection.pipeline(transaction=False) as pipe:
-                for key in keys:
-                    pipe.exists(key)
-                alive = pipe.execute()
-        return [
-            key.decode(errors="replace").removeprefix(prefix) for key, there in zip(keys, alive, strict=True) if there
-        ]
+            return live_workers(self.connection)
+
+    def warm(self) -> frozenset[str]:
+        """Name the checkpoints that some live worker has on its device."""
+        with told():
+            return warm_of(self.connection, live_workers(self.connection))
 
     def workers(self) -> int:
         return len(self.worker_names())
@@ -248,8 +259,19 @@ class JobQueue:
 
     # -- pictures and hints
 
+    def keep(self, picture: bytes) -> str:
+        """Keep a picture that somebody gave us as long as requests refer to it, if there is room; return its name."""
+        name = names.KEPT + hashlib.sha256(picture).hexdigest()
+        with told():
+            self.scripts.run(
+                "keep",
+                keys=[names.blob_key(name), names.KEPT_ONES],
+                args=[name, picture, REMEMBER_S, self.kept_bytes, names.blob_key(""), SPARED_S],
+            )
+        return name
+
     def store(self, job_id: str, picture: bytes) -> str:
-        """Keep a picture (or an upload) for a day; return its name."""
+        """Keep a picture of ours for a day; return its name."""
         name = f"{job_id}.{secrets.token_hex(4)}"
         with told():
             self.connection.set(names.blob_key(name), picture, ex=BLOB_S)
@@ -257,11 +279,21 @@ class JobQueue:
 
     def picture(self, name: str) -> bytes:
         """Return the bytes stored under `name`; raise `Expired` when they are gone."""
+        if name.startswith(names.KEPT):
+            return self._kept(name)
         with told(), suppress(ResponseError):
             data = self.connection.get(names.blob_key(name))
             if isinstance(data, bytes):
                 return data
         raise Expired("The picture was kept for a day and is gone now. Press Again to draw it anew.")
+
+    def _kept(self, name: str) -> bytes:
+        with told(), suppress(ResponseError):
+            data = self.connection.getex(names.blob_key(name), ex=REMEMBER_S)
+            if isinstance(data, bytes) and name == names.KEPT + hashlib.sha256(data).hexdigest():
+                self.connection.zadd(names.KEPT_ONES, {name: int(self.now())}, xx=True)
+                return data
+        raise Expired("I no longer have the picture that you gave me. Please send it again.")
 
     @staticmethod
     def publish(connection: "Redis", event: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ class Scripts:
     def __init__(self, connection: "Redis") -> None:
         self._scripts = {
             name: connection.register_script(_source(name))
-            for name in ("claim", "give_back", "finish", "cancel", "placed", "take_owed", "mouth")
+            for name in ("claim", "give_back", "finish", "cancel", "placed", "take_owed", "mouth", "keep")
         }
 
     def run(self, name: str, *, keys: list[str], args: list[Any]) -> Any:

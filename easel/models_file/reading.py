@@ -13,8 +13,8 @@ from easel.errors import ModelsFileError
 from easel.jobs import Frozen
 from easel.models_file.tree import Node, read_tree
 
-ENTRY_FIELDS = frozenset(ModelCard.model_fields) - {"name", "root"}
-"""What may be said about a model: the name stands before the colon, and the models folder is found."""
+ENTRY_FIELDS = frozenset(ModelCard.model_fields) - {"name", "root", "workers"}
+"""What may be said about a model: the name stands before the colon, and where its file lies is found."""
 
 _TYPES = {
     "int": "a whole number",
@@ -118,6 +118,10 @@ class WatchedModels:
         """Why the newest edit is not in use; empty while it is."""
         self._seen = self._stamp()
         self._good = read_models_file(path)
+
+    def changed(self) -> bool:
+        """Tell whether the file was touched since `current` looked."""
+        return self._stamp() != self._seen
 
     def current(self) -> ModelsFile:
         """Return what stands in the file now, or the last good state while that is wrong."""

@@ -1,17 +1,17 @@
 """What a weights file is, told from its header, and which lies a header can not tell."""
 
 import json
-import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from easel.catalog import Base, ModelKind
 from easel.identify.file import identify
-from easel.identify.header import read_header
 from easel.identify.identified import base_of, family_of
-from tests.fakes.weight_files import Shapes, checkpoint, lora, safetensors
+from tests.fakes.weight_files import UNET, Shapes, checkpoint, lora, safetensors
 
 CHECKPOINT, LORA, EMBEDDING, VAE = ModelKind.CHECKPOINT, ModelKind.LORA, ModelKind.EMBEDDING, ModelKind.VAE
 CONTROLNET, HYPERNETWORK, UPSCALER = ModelKind.CONTROLNET, ModelKind.HYPERNETWORK, ModelKind.UPSCALER
@@ -42,6 +42,17 @@ KNOWN: dict[str, tuple[Shapes, Said]] = {
     "sd15 with ema": (
         checkpoint("sd15") | {"model_ema.decay": (), "model_ema.num_updates": ()},
         (CHECKPOINT, SD15, {}),
+    ),
+    "sd15 without vae": (
+        {name: shape for name, shape in checkpoint("sd15").items() if not name.startswith("first_stage")},
+        (CHECKPOINT, SD15, {}),
+    ),
+    "sdxl inpainting of averages only": (
+        {
+            "model_ema." + name.removeprefix("model.").replace(".", "") if name.startswith(UNET) else name: shape
+            for name, shape in checkpoint("sdxl", channels=9).items()
+        },
+        (CHECKPOINT, SDXL, {"in_channels": 9, "context_dim": 2048}),
     ),
     "sd15 with old text keys": (
         {name.replace("transformer.text_model.", "transformer."): shape for name, shape in checkpoint("sd15").items()},
@@ -127,7 +138,6 @@ KNOWN: dict[str, tuple[Shapes, Said]] = {
     "compact": ({"body.0.weight": (8, 3, 3, 3), "body.1.weight": (8,)}, (UPSCALER, None, {})),
 }
 
-UNET = "model.diffusion_model."
 
 FOREIGN: dict[str, tuple[Shapes, str]] = {
     "sd3": ({f"{UNET}joint_blocks.0.context_block.attn.qkv.weight": (8, 8)}, "Stable Diffusion 3"),
@@ -307,14 +317,20 @@ def test_families_of_sdxl_are_not_seen_elsewhere() -> None:
     assert family_of("pony") == "pony"
 
 
+@pytest.mark.parametrize("prefix", ["model.diffusion_model.", "", "model_ema.diffusion_model"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize(("spread", "prediction"), [(0.2, "v_prediction"), (0.01, "epsilon")])
-def test_sd2_shows_what_it_predicts_in_320_numbers(tmp_path: Path, spread: float, prediction: str) -> None:
-    name = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
-    file = safetensors(tmp_path / "x.safetensors", checkpoint("sd2"))
-    place = read_header(file).tensors[name]
-    with file.open("r+b") as opened:
-        opened.seek(place.start)
-        opened.write(struct.pack("<8e", *([spread, -spread] * 4)))
+def test_sd2_shows_what_it_predicts_in_320_numbers(
+    tmp_path: Path, spread: float, prediction: str, dtype: torch.dtype, prefix: str
+) -> None:
+    weights = {name: torch.zeros(shape, dtype=dtype) for name, shape in checkpoint("sd2").items()}
+    weights[f"{UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"][:] = torch.tensor([spread, -spread] * 4)
+    told = {name.removeprefix(UNET): one for name, one in weights.items() if name.startswith(UNET)}
+    others = {name: one for name, one in weights.items() if not name.startswith(UNET)}
+    averaged = prefix.startswith("model_ema")
+    renamed = {prefix + (name.replace(".", "") if averaged else name): one for name, one in told.items()}
+    file = tmp_path / "x.safetensors"
+    save_file(others | renamed, file)
 
     assert identify(file).prediction_type == prediction
 

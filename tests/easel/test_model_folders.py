@@ -181,6 +181,51 @@ def test_a_diffusers_folder_is_one_checkpoint_and_its_parts_may_not_lead_outside
     assert len(problems) == 1
 
 
+def _hub_folder(root: Path, name: str, *revisions: str) -> Path:
+    """Write a repository of one diffusers checkpoint as Hugging Face's library does, every file a link to a blob."""
+    demo = Path(__file__).parents[2] / "models" / "Stable-diffusion" / "easel-demo"
+    folder = root / name
+    (folder / "blobs").mkdir(parents=True)
+    for revision in revisions:
+        for number, file in enumerate(file for file in demo.rglob("*") if file.is_file()):
+            blob = folder / "blobs" / f"{number:040x}"
+            blob.write_bytes(file.read_bytes())
+            link = folder / "snapshots" / revision / file.relative_to(demo)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(os.path.relpath(blob, link.parent))
+    return folder
+
+
+def test_a_hugging_face_cache_is_a_models_folder_too(place: Place) -> None:
+    old, new = "a" * 40, "b" * 40
+    folder = _hub_folder(place.models, "models--studio--photo-v1.5", old, new)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(old)
+    single = place.models / "Stable-diffusion" / "models--studio--single"
+    blob = safetensors(single / "blobs" / "c0ffee", SD15)
+    (single / "snapshots" / new).mkdir(parents=True)
+    (single / "snapshots" / new / "ink.safetensors").symlink_to(blob)
+
+    catalog = place.catalog()
+
+    assert names(catalog) == ["ink", "photo-v1.5"]
+    card = catalog.checkpoint("photo-v1.5")
+    assert card.path == f"models--studio--photo-v1.5/snapshots/{old}"
+    assert (locate(card, place.roots) / "model_index.json").is_file()
+
+
+def test_the_links_of_a_hugging_face_cache_lead_only_to_places_inside(place: Place, tmp_path: Path) -> None:
+    outside = safetensors(tmp_path / "secret.safetensors", SD15)
+    snapshot = place.models / "models--studio--leak" / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "leak.safetensors").symlink_to(outside)
+
+    catalog, problems = place.load()
+
+    assert catalog.all == ()
+    assert "outside the models folders" in problems[0]
+
+
 def test_a_card_is_located_only_inside_the_models_folders(place: Place, tmp_path: Path) -> None:
     file = safetensors(place.models / "Lora" / "ink.safetensors", lora("sd15"))
     (card,) = place.catalog().all

@@ -103,7 +103,7 @@ def test_words_that_other_readers_take_for_numbers_stay_words_in_text_fields() -
     ("text", "line", "field", "words"),
     [
         ("models:\n  a:\n    kind: lora\n    pth: x\n", 4, "models.a.pth", "did you mean `path`"),
-        ("models:\n  a:\n    kind: lora\n    zzz: x\n", 4, "models.a.zzz", "known are aliases, base"),
+        ("models:\n  a:\n    kind: lora\n    zzz: x\n", 4, "models.a.zzz", "known are aliases, autov3, base"),
         ("models:\n  a: {kind: lora, name: b}\n", 2, "models.a.name", "no such field"),
         ("models:\n  a: {kind: lora, root: 0}\n", 2, "models.a.root", "no such field"),
         ("model:\n  a: {kind: lora}\n", 1, "model", "did you mean `models`"),
@@ -205,12 +205,12 @@ def test_aliases_may_share_defaults() -> None:
 )
 def test_bombs_are_refused_at_once(bomb: str) -> None:
     refused("[]")
-    started = time.perf_counter()
+    started = time.process_time()
 
     refused(bomb)
 
     # Five times the 50 ms that it may take, for a busy machine; without the bounds each takes seconds or all memory.
-    assert time.perf_counter() - started < 0.25
+    assert time.process_time() - started < 0.25
 
 
 def test_a_new_entry_is_written_below_the_others_and_the_rest_stays_as_it_was(file: Path) -> None:
@@ -467,3 +467,19 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(file: Path) -> None:
 
     assert "# the artist allows it" in file.read_text()
     assert len(read_models_file(file).cards) == seen + 1
+
+
+def test_every_fact_of_a_checkpoint_can_be_written(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(
+        "models:\n  a: {kind: checkpoint, in_channels: 9, zero_snr: true, prediction_type: v_prediction,\n"
+        "      context_dim: 1024, enlarge: 2, nsfw: true, autov3: 0123456789ab, roles: [1], chats: [-100]}\n"
+    )
+
+    (card,) = read_models_file(file).cards
+
+    assert (card.in_channels, card.zero_snr, card.autov3, card.context_dim) == (9, True, "0123456789ab", 1024)
+    assert (card.roles, card.chats) == (("1",), ("-100",))
+    file.write_text("models:\n  a: {kind: checkpoint, in_channels: 8}\n")
+    with pytest.raises(ModelsFileError, match=r"line 2, models\.a\.in_channels: must be 4 or 9"):
+        read_models_file(file)

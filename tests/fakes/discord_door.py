@@ -21,6 +21,9 @@ from tests.fakes.discord_server import FakeDiscord
 
 T = TypeVar("T")
 
+AT_ONCE_S = 2.0
+"""A tenth of that on a free machine; after three seconds Discord gives up."""
+
 
 def a_catalog() -> Catalog:
     names = ("easel-demo", "dreamshaper-8")

@@ -75,6 +75,8 @@ class World:
         self.users: dict[int, User] = {self.bot.id: self.bot}
         self.alice, self.bob, self.owner = self.user(None, "alice"), self.user(None, "bob"), self.user(None, "owner")
         self.permissions: dict[int, Permission] = {self.owner.id: EVERYTHING}
+        self.roles: dict[int, list[int]] = {}
+        """Ids of the roles that a person has besides that of everyone."""
         self.bot_permissions = MEMBER
         self.channels: dict[int, Channel] = {}
         self.guild_id, self.other_guild_id = self.ids.new(), self.ids.new()
@@ -202,7 +204,7 @@ class World:
             "user": user.payload(),
             "nick": None,
             "avatar": None,
-            "roles": [],
+            "roles": [str(role) for role in self.roles.get(user.id, ())],
             "joined_at": iso(time.time() - 86_400),
             "premium_since": None,
             "communication_disabled_until": None,
@@ -227,6 +229,7 @@ class World:
             "flags": 0,
         }
         mine = [channel for channel in self.channels.values() if channel.guild_id == self.guild_id]
+        given = {role for roles in self.roles.values() for role in roles}
         people = [self.bot, self.owner, self.alice, self.bob]
         empty: dict[str, list[Any]] = {name: [] for name in _EMPTY_LISTS}
         return empty | {
@@ -234,7 +237,7 @@ class World:
             "name": "The studio",
             "owner_id": str(self.owner.id),
             "preferred_locale": "en-US",
-            "roles": [everyone],
+            "roles": [everyone, *(everyone | {"id": str(one), "name": "r"} for one in given)],
             "members": [self.member_payload(person) for person in people],
             "member_count": len(people),
             "channels": [channel.payload() for channel in mine if channel.type != THREAD],

@@ -14,13 +14,13 @@ class Place:
         self.roots = [self.models]
         self.file = folder / "models.yaml"
         self.data = folder / "data"
-        self.models.mkdir()
+        self.models.mkdir(parents=True, exist_ok=True)
 
     def says(self, text: str) -> None:
         self.file.write_text(dedent(text))
 
     def load(self) -> tuple[Catalog, list[str]]:
-        return load_catalog(self.roots, self.file, self.data)
+        return load_catalog(self.roots, self.file, self.data, allow_pickles=True)
 
     def catalog(self) -> Catalog:
         catalog, problems = self.load()

@@ -107,8 +107,10 @@ class Workshop:
             engine = wide_engine(64)
             for n, one in enumerate(outcome):
                 checkpoint = self.checkpoint(one.request.checkpoint)
-                plan = self.models.plan(one.request.changed(steps=one.prompt_steps or one.request.steps), checkpoint)
-                engine.admit(str(n), one.request, checkpoint, plan, one.start)
+                told = one.request.changed(steps=one.prompt_steps or one.request.steps)
+                outfit = self.models.outfit(one.request, checkpoint)
+                plan = self.models.plan(told, checkpoint, first_pass_steps=one.first_pass_steps, outfit=outfit)
+                engine.admit(str(n), one.request, checkpoint, plan, one.start, outfit)
             run = Run(engine)
             assert not run.failures
             answers = [run.latents[str(n)] for n in range(len(outcome))]

@@ -103,6 +103,19 @@ def test_the_file_tells_its_recipe(models: Path) -> None:
     assert identify(models / "told.safetensors").kind is ModelKind.CHECKPOINT
 
 
+def test_the_new_checkpoint_is_asked_with_what_its_parent_is_asked_with(models: Path, tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(
+        "models:\n  one:  # mine\n    kind: checkpoint\n    enlarge: 4\n    defaults: {steps: 9, width: 128}\n"
+    )
+
+    assert main(["one", "two", "--out", "child"]) == 0
+
+    card = WatchedLibrary(load_settings(), tell=False).catalog.checkpoint("child")
+    assert (card.enlarge, card.defaults.steps, card.defaults.width) == (4, 9, 128)
+    assert "# mine" in file.read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -89,7 +89,8 @@ def test_a_killed_worker_is_replaced_and_its_job_runs_again_at_once(
         again = time.monotonic() - killed
         until(lambda: queue.state(job.id).status is Status.OVER)
 
-    assert again < 5 * 1.0
+    # A second on a free machine; the next worker is another process, and its start may take several on a busy one.
+    assert again < 10
     result = queue.state(job.id).result
     assert result is not None
     assert result.failure is None
@@ -111,7 +112,8 @@ def test_workers_that_die_at_work_are_replaced_at_once_again_and_again(
             pauses.append(time.monotonic() - killed)
             queue.cancel(job.id)
 
-    assert max(pauses) < 2
+    # Were each death held against the next worker, the last one would have waited for 31 s.
+    assert max(pauses) < 10
 
 
 def test_a_worker_that_can_not_start_is_tried_ever_more_rarely(redis_url: str, tmp_path: Path) -> None:

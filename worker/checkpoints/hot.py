@@ -3,6 +3,7 @@
 import logging
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -81,8 +82,11 @@ class CheckpointCache:
         self._keeping.used(card.name)
         return warm.checkpoint
 
-    def get(self, card: ModelCard) -> Checkpoint:
-        """Return the card's checkpoint, the very same object while it is warm; raises ModelUnusable, OutOfMemory."""
+    def get(self, card: ModelCard, alone: AbstractContextManager[object] | None = None) -> Checkpoint:
+        """Return the card's checkpoint, the very same object while it is warm; raises ModelUnusable, OutOfMemory.
+
+        What is on the device changes inside of `alone`; its files are read before.
+        """
         found = self.find(card)
         if found is not None:
             return found
@@ -90,8 +94,9 @@ class CheckpointCache:
         wanted = self._wanted(card)
         began = perf_counter()
         parts = self._ram.get(wanted)
-        checkpoint, way = self._load(parts, self._make_room(parts))
-        self._warm[card.name] = _Warm(wanted, checkpoint)
+        with alone or nullcontext():
+            checkpoint, way = self._load(parts, self._make_room(parts))
+            self._warm[card.name] = _Warm(wanted, checkpoint)
         log.info("%s %s in %.2f s, %d MB", way, card.name, perf_counter() - began, checkpoint.nbytes // 10**6)
         return checkpoint
 

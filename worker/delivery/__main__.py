@@ -8,12 +8,10 @@ import sys
 
 import aiohttp
 
-from easel.errors import SettingsError
-from easel.job_queue.connect import patient, redis_of
+from easel.job_queue.connect import patient
 from easel.job_queue.queue import JobQueue
-from easel.logs import configure_logging
-from easel.parent import die_with_parent_if_told
-from easel.settings import Settings, load_settings
+from easel.part import run_part
+from easel.settings import Settings
 from worker.delivery.api import Api
 from worker.delivery.discord import DiscordWriter, discord_headers
 from worker.delivery.loop import Deliverer
@@ -40,20 +38,12 @@ async def deliver(settings: Settings, url: str) -> None:
     queue = JobQueue(patient(url), key=settings.signing_key())
     async with aiohttp.ClientSession(trust_env=True) as session:
         name = f"{socket.gethostname()}-{os.getpid()}"
-        await Deliverer(queue, _writers(settings, session), name=name).run(url, stop)
+        writers = _writers(settings, session)
+        await Deliverer(queue, writers, name=name, previews=settings.previews).run(url, stop)
 
 
 def main() -> int:
-    die_with_parent_if_told()
-    try:
-        settings = load_settings()
-        configure_logging(settings, secrets=[settings.signing_key().decode()])
-        with redis_of(settings) as url:
-            asyncio.run(deliver(settings, url))
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
+    return run_part(lambda settings, url: asyncio.run(deliver(settings, url)))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ TOKEN_LIFE_S = 14 * 60
 TOO_LARGE = 413
 CONTENT = 2000
 PROMPT = 700
+PREVIEW = "preview.jpg"
 
 
 def discord_headers(token: str) -> dict[str, str]:
@@ -74,6 +75,8 @@ class DiscordWriter:
 
     async def _send(self, method: str, url: str, payload: dict[str, Any], message: Message) -> Answer:
         uploads = [Upload(f"files[{n}]", f"picture-{n + 1}.png", picture) for n, picture in enumerate(message.pictures)]
+        if message.preview:
+            uploads = [Upload("files[0]", PREVIEW, message.preview, "image/jpeg")]
         return await self._api.call(method, url, form={"payload_json": json.dumps(payload)}, uploads=uploads)
 
     def _payload(self, state: JobState, message: Message) -> dict[str, Any]:
@@ -91,7 +94,8 @@ class DiscordWriter:
             "attachments": [
                 {"id": n, "filename": f"picture-{n + 1}.png", "description": words.cut(message.prompt, 1024)}
                 for n in range(len(message.pictures))
-            ],
+            ]
+            or [{"id": 0, "filename": PREVIEW}][: bool(message.preview)],
         }
 
     async def call_asker(self, state: JobState, message_id: str) -> None:

@@ -15,7 +15,7 @@ from easel.buttons import Button, button_id, rows
 from easel.errors import Expired, PictureRefused, QueueDown, TryLater, Undeliverable, Untrusted
 from easel.job_queue.owed import MOUTH_S, Owed, events
 from easel.job_queue.queue import JobQueue, JobState, Status
-from easel.jobs import Address, DiscordAddress, TelegramAddress
+from worker.delivery.meanwhile import Meanwhile, chat_of, trim
 from worker.delivery.message import Message, Writer
 
 log = logging.getLogger(__name__)
@@ -27,14 +27,20 @@ UNREADABLE_S = 600
 """After this time an envelope that we can not read is tried again: one of us may be about to be updated."""
 LONG_WAIT_S = 60
 """An edit notifies nobody; who waited longer than this is called once."""
-PACE_S = {"discord": 2.5, "telegram": 3.0}
-"""Between two edits of progress in one chat: about 5 edits per 5 s and channel, 20 messages per minute and group."""
 
 
 class Deliverer:
     """The delivery loop of one process; several may run side by side."""
 
-    def __init__(self, queue: JobQueue, writers: Mapping[str, Writer], *, name: str, at_once: int = 16) -> None:
+    def __init__(
+        self,
+        queue: JobQueue,
+        writers: Mapping[str, Writer],
+        *,
+        name: str,
+        at_once: int = 16,
+        previews: bool = True,
+    ) -> None:
         self.queue = queue
         self.owed = Owed(queue)
         self.writers = writers
@@ -42,8 +48,7 @@ class Deliverer:
         self.name = f"{name}-{secrets.token_hex(3)}"
         self._at_once = at_once
         self._holding: set[str] = set()
-        self._written: OrderedDict[str, str] = OrderedDict()
-        self._chat_free_at: OrderedDict[str, float] = OrderedDict()
+        self._meanwhile = Meanwhile(self.owed, self._write, previews=previews)
         self._chat_shut_until: OrderedDict[str, float] = OrderedDict()
         self._wake = asyncio.Event()
 
@@ -122,7 +127,7 @@ class Deliverer:
             self._holding.discard(job_id)
         if not await asyncio.to_thread(self.owed.leave_mouth, job_id, self.name):
             # We slept, and somebody else had the message meanwhile: what we wrote late must not be the last word.
-            self._written.pop(job_id, None)
+            self._meanwhile.forget(job_id)
             await asyncio.to_thread(self.owed.owe_again, job_id)
 
     async def _look(self, job_id: str) -> None:
@@ -138,13 +143,14 @@ class Deliverer:
             return
         try:
             if not state.delivered and state.status in (Status.QUEUED, Status.RUNNING):
-                await asyncio.to_thread(self.owed.look_again, job_id, await self._meanwhile(state))
+                await asyncio.to_thread(self.owed.look_again, job_id, await self._meanwhile.show(state))
                 return
             if not state.delivered:
                 await self._end(state)
             await self._settle(job_id, state.result.pictures if state.result else ())
         except TryLater as error:
-            self._chat_shut_until[_chat(state.job.reply_to)] = time.monotonic() + error.seconds
+            self._chat_shut_until[chat_of(state.job.reply_to)] = time.monotonic() + error.seconds
+            trim(self._chat_shut_until)
             log.info("delivery waits %.1f s: %s", error.seconds, error, extra={"job": job_id})
             await asyncio.to_thread(self.owed.look_again, job_id, error.seconds, not_before=True)
         except Undeliverable as error:
@@ -153,32 +159,8 @@ class Deliverer:
             await self._settle(job_id)
 
     async def _settle(self, job_id: str, pictures: tuple[str, ...] = ()) -> None:
-        self._written.pop(job_id, None)
+        self._meanwhile.forget(job_id)
         await asyncio.to_thread(self.owed.settle, job_id, pictures)
-
-    async def _meanwhile(self, state: JobState) -> float:
-        """Show place in line or progress, if the chat is free for it."""
-        pace = PACE_S[state.job.reply_to.kind]
-        if state.status is Status.QUEUED:
-            text = words.queued(state.place, await asyncio.to_thread(self.queue.workers))
-            again = min(30.0, pace + state.place * 0.5)
-        else:
-            text, again = words.drawing(state.progress), pace
-        chat = _chat(state.job.reply_to)
-        if self._written.get(state.job.id) == text:
-            return again
-        if state.message_id and self._chat_free_at.get(chat, 0.0) > time.monotonic():
-            return pace / 2
-        self._chat_free_at[chat] = time.monotonic() + pace
-        await self._write(state, Message(text=text))
-        self._remember(state.job.id, text)
-        return again
-
-    def _remember(self, job_id: str, text: str) -> None:
-        self._written[job_id] = text
-        for bounded in (self._written, self._chat_free_at, self._chat_shut_until):
-            while len(bounded) > 10_000:
-                bounded.popitem(last=False)
 
     async def _end(self, state: JobState) -> None:
         final = await self._final(state)
@@ -210,7 +192,7 @@ class Deliverer:
         return Message(result.request.prompt, words.finished(result), pictures, buttons)
 
     async def _write(self, state: JobState, message: Message) -> str:
-        shut_s = self._chat_shut_until.get(_chat(state.job.reply_to), 0.0) - time.monotonic()
+        shut_s = self._chat_shut_until.get(chat_of(state.job.reply_to), 0.0) - time.monotonic()
         if shut_s > 0:
             raise TryLater("the network asked to leave this chat alone", seconds=shut_s)
         writer = self._writer(state)
@@ -226,14 +208,3 @@ class Deliverer:
         if kind not in self.writers:
             raise TryLater(f"this process has no token for {kind}", seconds=30)
         return self.writers[kind]
-
-
-def _chat(address: Address) -> str:
-    """Name the chat whose rate limit an edit draws on."""
-    match address:
-        case DiscordAddress():
-            return f"discord:{address.channel_id}"
-        case TelegramAddress():
-            return f"telegram:{address.chat_id}"
-        case _:
-            return "folder"

@@ -18,6 +18,8 @@ class Message:
     """PNG files."""
     buttons: Sequence[Sequence[tuple[str, str]]] = ()
     """(label, id), row by row; at most five rows of five."""
+    preview: bytes = b""
+    """A small JPEG of what the pictures are about to be, shown while there are none."""
 
 
 class Writer(Protocol):

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 API = "https://api.telegram.org/bot"
 TEXT, CAPTION, PROMPT = 4096, 1024, 600
 _REFUSED = (400, 413)
+_NO_WORDS = "there is no text in the message to edit"
 _GONE = ("message to edit not found", "message can't be edited", "message_id_invalid")
 
 
@@ -48,8 +49,12 @@ class TelegramWriter:
     async def _edit(self, state: JobState, message: Message) -> Answer:
         address = _address(state)
         form = {"chat_id": str(address.chat_id), "message_id": state.message_id, **_keyboard(message)}
-        if not message.pictures:
-            return await self._call("editMessageText", form | {"text": _text(message, TEXT)})
+        if not message.pictures and not message.preview:
+            answer = await self._call("editMessageText", form | {"text": _text(message, TEXT)})
+            if _NO_WORDS not in _why(answer):
+                return answer
+            # A preview made a photo of it, and that it stays.
+            return await self._call("editMessageCaption", form | {"caption": _text(message, CAPTION)})
         media = {"type": "photo", "media": "attach://photo", "caption": _text(message, CAPTION)}
         return await self._call("editMessageMedia", form | {"media": json.dumps(media)}, [await _photo(message)])
 
@@ -103,6 +108,8 @@ def _keyboard(message: Message) -> dict[str, str]:
 
 async def _photo(message: Message) -> Upload:
     """Several pictures become one grid: an album can neither be edited into nor carry buttons."""
+    if message.preview:
+        return Upload("photo", "preview.jpg", message.preview, "image/jpeg")
     one = len(message.pictures) == 1
     data = message.pictures[0] if one else await asyncio.to_thread(grid, message.pictures)
     return Upload("photo", "picture.png", data)

@@ -15,6 +15,7 @@ from worker.engine.noise import brownian, first_noise, seeds
 from worker.engine.samplers import make_scheduler
 from worker.engine.start import Start
 from worker.engine.unet import Ask
+from worker.networks.outfit import NOTHING, Outfit
 
 
 class Picture:
@@ -120,12 +121,19 @@ class Denoising:
     """One job: its request, and its pictures until all of them are done."""
 
     def __init__(
-        self, job_id: str, request: ImageRequest, checkpoint: Checkpoint, plan: PromptPlan, start: Start
+        self,
+        job_id: str,
+        request: ImageRequest,
+        checkpoint: Checkpoint,
+        plan: PromptPlan,
+        start: Start,
+        outfit: Outfit = NOTHING,
     ) -> None:
         _check_channels(checkpoint, start)
         self.job_id = job_id
         self.request = request
         self.checkpoint = checkpoint
+        self.outfit = outfit
         self._plan = plan
         self._residuals = start.residuals
         self.pictures = [Picture(request, index, checkpoint, start) for index in range(request.batch_size)]
@@ -133,7 +141,7 @@ class Denoising:
         embeds = positives[0][0].embeds
         _, height, width = latent_shape(request, checkpoint)
         self.shape = Shape(str(checkpoint.base), height, width, embeds.shape[1])
-        self.key = (id(checkpoint), self.shape, request.tiling, start.residuals is not None)
+        self.key = (id(checkpoint), self.shape, request.tiling, start.residuals is not None, outfit.key)
         self.rows = len(positives) + self._needs_negative(positives)
         # What A1111 tells SDXL: the original and the target size are the picture's, nothing was cropped away.
         size = [request.height, request.width]

@@ -1,7 +1,7 @@
 """The denoise loop of one device: jobs that agree share each UNet call, and come and go between calls."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +15,13 @@ from easel.jobs import ImageRequest
 from worker.checkpoints.checkpoint import Checkpoint
 from worker.conditioning.plan import PromptPlan
 from worker.engine.batching import BatchPolicy, Shape
+from worker.engine.compiled import as_written, compile_blocks
 from worker.engine.denoising import Denoising, Picture, latent_shape
 from worker.engine.memory import make_room, ran_out
 from worker.engine.seamless import seamless
 from worker.engine.start import Start
 from worker.engine.unet import predict
+from worker.networks.outfit import NOTHING, Outfit
 
 Result = TypeVar("Result")
 
@@ -27,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 ROWS_PER_PICTURE = 2
 """The prompt and the negative prompt."""
+PATIENCE = 32
+"""Calls for which a group waits while others can go on with what their checkpoint has on; changing it costs about two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +67,23 @@ Turn = tuple[Denoising, Picture]
 class Engine:
     """One per device, owned by one thread. After an exception from `step` the device is lost, and every job with it."""
 
-    def __init__(self, device: torch.device | str, policy: BatchPolicy | None = None) -> None:
+    def __init__(
+        self,
+        device: torch.device | str,
+        policy: BatchPolicy | None = None,
+        *,
+        compiled: bool = False,
+        relieve: Callable[[Checkpoint], bool] = lambda _: False,
+    ) -> None:
+        """Ask `relieve` for room where one row does not fit beside what else is on the device, until it has none to give."""
         self.device = torch.device(device)
         self.policy = policy or BatchPolicy(self.device)
+        self._compiled = compiled
+        self._relieve = relieve
         self._jobs: dict[str, Denoising] = {}
         self._served: dict[object, int] = {}
+        self._waiting: dict[object, int] = {}
+        """Since which call each group waits."""
         self._calls = 0
 
     @property
@@ -91,11 +107,14 @@ class Engine:
         checkpoint: Checkpoint,
         plan: PromptPlan,
         start: Start | None = None,
+        outfit: Outfit = NOTHING,
     ) -> None:
         """Take a job on; it joins at the next call. Raises `RequestError` if it can not be, ValueError if it is here already."""
         if job_id in self._jobs:
             raise ValueError(f"job {job_id} is in the engine already")
-        self._jobs[job_id] = Denoising(job_id, request, checkpoint, plan, start or Start())
+        if self._compiled:
+            compile_blocks(checkpoint.unet)
+        self._jobs[job_id] = Denoising(job_id, request, checkpoint, plan, start or Start(), outfit)
 
     def cancel(self, job_id: str) -> bool:
         """Drop a job before the next call; False if it is not here."""
@@ -129,10 +148,23 @@ class Engine:
             return []
         self._calls += 1
         self._served = {key: self._served.get(key, 0) for key in waiting}
-        key = min(waiting, key=lambda one: self._served[one])
+        self._waiting = {key: self._waiting.get(key, self._calls) for key in waiting}
+        key = min(self._at_hand(waiting), key=lambda one: self._served[one])
         self._served[key] = self._calls
+        self._waiting[key] = self._calls + 1
         turns = waiting[key]
         return _fitting(turns, self.policy.limit(turns[0][0].shape))
+
+    def _at_hand(self, waiting: Mapping[object, list[Turn]]) -> list[object]:
+        """Return the groups whose turn it may be: those for which a checkpoint in use would have to change wait."""
+        first = {key: turns[0][0] for key, turns in waiting.items()}
+        ready = [key for key, job in first.items() if job.outfit.is_on(job.checkpoint)]
+        in_use = {id(first[key].checkpoint) for key in ready}
+        return [
+            key
+            for key, job in first.items()
+            if key in ready or id(job.checkpoint) not in in_use or self._calls - self._waiting[key] >= PATIENCE
+        ]
 
     def _outcomes(self, turns: list[Turn]) -> list[tuple[Turn, Tensor | Exception]]:
         """Ask the UNet; where that fails, ask for less at once, or one by one until only the culprit is left."""
@@ -153,7 +185,8 @@ class Engine:
         rows = min(self.policy.limit(shape), sum(job.rows for job, _ in turns))
         make_room(self.device)
         if rows == 1:
-            return [(turns[0], fault)]
+            relieved = self._relieve(turns[0][0].checkpoint)
+            return self._outcomes(turns[:1]) if relieved else [(turns[0], fault)]
         limit = self.policy.too_large(shape, rows)
         _log.warning("%d rows of %s do not fit into memory; going on with %d", rows, shape, limit)
         return self._outcomes(_fitting(turns, limit))
@@ -164,7 +197,12 @@ class Engine:
         wrapping = seamless(unet) if first.request.tiling else nullcontext()
         asks = [job.ask(picture) for job, picture in turns]
         limit = self.policy.limit(first.shape)
-        with wrapping, self.policy.timed(first.shape, sum(len(ask.told) for ask in asks)):
+        with (
+            first.outfit.painting(first.checkpoint),
+            as_written(unet) if first.outfit.hypernetworks else nullcontext(),
+            wrapping,
+            self.policy.timed(first.shape, sum(len(ask.told) for ask in asks)),
+        ):
             return predict(unet, asks, most=limit)
 
     def _finished(self) -> list[Event]:

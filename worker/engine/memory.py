@@ -1,6 +1,7 @@
 """What running out of memory looks like on each device, and how to make some room."""
 
 import gc
+from typing import Any
 
 import torch
 
@@ -19,3 +20,12 @@ def make_room(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def offload(*modules: Any) -> bool:
+    """Move modules into the computer's own memory, where they work on, only slower; False where all are there already."""
+    # The meta device stands for a part that is missing.
+    there = [one for one in modules if next(one.parameters()).device.type not in {"cpu", "meta"}]
+    for one in there:
+        one.to("cpu")
+    return bool(there)

@@ -9,6 +9,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor
 
@@ -67,26 +68,35 @@ class Previewer:
     """Makes previews; finds out once for each VAE that is not one of the published ones what its latents look like."""
 
     def __init__(self) -> None:
-        self._fitted: WeakKeyDictionary[Any, Colours] = WeakKeyDictionary()
+        self._fitted: WeakKeyDictionary[Any, tuple[list[float], Colours]] = WeakKeyDictionary()
 
-    def preview(self, checkpoint: Checkpoint, latents: Tensor) -> bytes:
+    def preview(self, checkpoint: Checkpoint, latents: Tensor, vae: AutoencoderKL | None = None) -> bytes:
         """Return a JPEG of at most 20 kB and 256 pixels a side for (n, 4, h, w); several pictures stand in a grid.
 
         `latents` should be an estimate of the finished ones, as `Engine.estimate` returns: those still on their way
         show mostly noise.
         """
-        return _jpeg(_sheet(self.colours(checkpoint).of(latents.float().cpu())))
+        return _jpeg(_sheet(self.colours(checkpoint, vae).of(latents.float().cpu())))
 
-    def colours(self, checkpoint: Checkpoint) -> Colours:
-        """Return what the latents of this checkpoint look like."""
-        vae: Any = checkpoint.vae
+    def colours(self, checkpoint: Checkpoint, vae: AutoencoderKL | None = None) -> Colours:
+        """Return what the latents of this checkpoint look like through this VAE, or through its own."""
+        vae = vae or checkpoint.vae
         options = config(vae)
         factor, published = _PUBLISHED[checkpoint.base]
         if tuple(options.block_out_channels) == (128, 256, 512, 512) and math.isclose(options.scaling_factor, factor):
             return published
-        if vae not in self._fitted:
-            self._fitted[vae] = _found_out(vae)
-        return self._fitted[vae]
+        # Another checkpoint's weights may have been poured into the same module.
+        mark = _mark(vae)
+        kept = self._fitted.get(vae)
+        if kept is None or kept[0] != mark:
+            kept = self._fitted[vae] = mark, _found_out(vae)
+        return kept[1]
+
+
+def _mark(vae: Any) -> list[float]:
+    """Return a few numbers by which a VAE's weights are known again."""
+    numbers: list[float] = [] if vae.device.type == "meta" else next(vae.decoder.parameters()).flatten()[:8].tolist()
+    return numbers
 
 
 def _found_out(vae: Any) -> Colours:

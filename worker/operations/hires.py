@@ -37,7 +37,8 @@ def second_pass(
     latents = _enlarged(request, hires.upscaler, latents, size, tools)
     residuals = None if control is None else tools.steering(again, *control, size)
     start = Start(latents, hires.denoising_strength, residuals=residuals)
-    (latents,) = yield [Pass(again, start, prompt_steps=hires.steps or request.steps)]
+    prompt_steps = hires.steps or request.steps
+    (latents,) = yield [Pass(again, start, prompt_steps=prompt_steps, first_pass_steps=request.steps)]
     return tools.develop(again, latents)
 
 

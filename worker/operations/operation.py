@@ -19,6 +19,8 @@ class Pass:
     start: Start = field(default_factory=Start)
     prompt_steps: int = 0
     """The steps over which the prompts change; 0 where those are the request's."""
+    first_pass_steps: int | None = None
+    """Of the pass before it, whose steps the prompts' schedules count too; None in a first pass."""
 
 
 Operation = Generator[list[Pass], list[Tensor], list[Image.Image]]

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Sequence
 
 import torch
+from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor
 
@@ -39,6 +40,7 @@ class Tools:
         self._fetch = fetch
         self._cancelled = cancelled
         self._checkpoints: dict[str, Checkpoint] = {}
+        self._vaes: dict[tuple[str, str], AutoencoderKL] = {}
 
     def check(self) -> None:
         """Raise `Cancelled` once the job is."""
@@ -59,22 +61,36 @@ class Tools:
         self.check()
         if request.checkpoint not in self._checkpoints:
             self._checkpoints[request.checkpoint] = self._models.checkpoint(request.checkpoint)
-        return self._checkpoints[request.checkpoint]
+        checkpoint = self._checkpoints[request.checkpoint]
+        # At once: that it can not be had should not be told after all the work.
+        if self.kept_vae(request) is None:
+            self._vaes[request.checkpoint, request.vae] = self._models.vae(request, checkpoint)
+        return checkpoint
+
+    def vae(self, request: ImageRequest) -> AutoencoderKL:
+        """Return the VAE that the request names, or its checkpoint's; raises what loading either does."""
+        self.checkpoint(request)
+        return self._vaes[request.checkpoint, request.vae]
+
+    def kept_vae(self, request: ImageRequest) -> AutoencoderKL | None:
+        """Return the request's VAE if the job has it already; any thread may ask."""
+        return self._vaes.get((request.checkpoint, request.vae))
 
     def let_go(self) -> None:
         """Forget the checkpoints that the job had, so that there is room for the next one."""
         self._checkpoints.clear()
+        self._vaes.clear()
 
     def encode(self, request: ImageRequest, pictures: Sequence[Image.Image] | Tensor) -> Tensor:
         """Return (n, 4, h, w) latents of pictures, or of pixels between -1 and 1, (n, 3, height, width)."""
-        vae = self.checkpoint(request).vae
+        vae = self.vae(request)
         pixels = pictures if isinstance(pictures, Tensor) else pixels_of(pictures)
         with self._models.working:
             return encode(vae, pixels, tiling=request.tiling)
 
     def develop(self, request: ImageRequest, latents: Tensor) -> list[Image.Image]:
         """Return one RGB picture for each of (n, 4, h, w)."""
-        vae = self.checkpoint(request).vae
+        vae = self.vae(request)
         images: list[Image.Image] = []
         for one in torch.split(latents, 1):
             self.check()

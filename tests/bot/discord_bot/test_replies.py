@@ -170,9 +170,7 @@ async def test_what_nobody_expected_is_logged_and_apologised_for(
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_what_nobody_expected_of_redis_leaves_nobody_thinking(
-    discord: FakeDiscord, redis_url: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_redis_that_refuses_is_told_as_one_that_is_away(discord: FakeDiscord, redis_url: str) -> None:
     with Redis.from_url(redis_url) as redis:
         commands = commands_on(redis, discord, KEY)
         redis.hset(commands.queue.rq.key, "not", "a list")
@@ -180,10 +178,22 @@ async def test_what_nobody_expected_of_redis_leaves_nobody_thinking(
             interaction = await discord.slash("imagine", {"prompt": "a cat"})
             message = await interaction.wait_for(lambda one: one.content != "")
 
+    assert message.content == AWAY
+
+
+async def test_what_nobody_expected_of_the_queue_leaves_nobody_thinking(
+    discord: FakeDiscord, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Redis.from_url(redis_url) as redis:
+        commands = commands_on(redis, discord, "no bytes")  # type: ignore[arg-type]
+        async with open_door(discord, commands):
+            interaction = await discord.slash("imagine", {"prompt": "a cat"})
+            message = await interaction.wait_for(lambda one: one.content != "")
+
     assert (message.content, message.ephemeral) == (SORRY, True)
     assert interaction.original is not None
     assert interaction.original.deleted
-    assert "WRONGTYPE" in caplog.text
+    assert "TypeError" in caplog.text
 
 
 async def test_what_nobody_expected_of_a_press_leaves_nobody_thinking(

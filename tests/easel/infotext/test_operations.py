@@ -1,5 +1,6 @@
 """What an infotext says of image-to-image, masks, second passes, ControlNets, plots and enlarging."""
 
+import time
 from typing import Any
 
 import pytest
@@ -104,3 +105,90 @@ def test_a_second_pass_is_read_back_as_it_was() -> None:
     assert fields["hires_fix"] == HIRES
     assert (fields["width"], fields["height"]) == (128, 128)
     assert "denoising_strength" not in fields
+
+
+def test_how_a_mask_was_used_is_read_back() -> None:
+    request = a_request(init_image="x", mask="m", mask_blur=8, mask_padding=0)
+
+    fields = to_fields(describe(request, ModelFacts("coast"))).fields
+
+    assert (fields["mask_blur"], fields["mask_padding"]) == (8, 0)
+    assert to_fields("a\nSteps: 9, Inpaint area: Only masked, Seed: 1").fields["mask_padding"] == 32
+    assert "mask_padding" not in to_fields("a\nSteps: 9, Inpaint area: Whole picture, Seed: 1").fields
+
+
+@pytest.mark.parametrize(
+    ("settings", "note"),
+    [
+        (
+            describe(a_request(control=CONTROL), ModelFacts("coast")).rpartition("\n")[2],
+            (
+                "ControlNet was left out: it takes the picture that it followed. "
+                "Send that along with `--control scan fine v2:scribble:0.8`."
+            ),
+        ),
+        (
+            (
+                'Steps: 9, Seed: 1, ControlNet 0: "preprocessor: canny, model: control_canny [e3fe7712], weight: 1, '
+                'starting/ending: (0, 1), resize mode: Crop and Resize, pixel perfect: False"'
+            ),
+            (
+                "ControlNet was left out: it takes the picture that it followed. "
+                "Send that along with `--control control_canny:canny:1`."
+            ),
+        ),
+        (
+            describe(
+                a_request(
+                    plot={
+                        "x": {"field": "cfg_scale", "values": ["2", "4.5"]},
+                        "y": {"field": "seed", "values": ["7"]},
+                    }
+                ),
+                ModelFacts("coast"),
+            ).rpartition("\n")[2],
+            "X/Y plot was left out: this draws one picture of it. Ask for it with `--xy cfg:2, 4.5 seed:7`.",
+        ),
+        (
+            "Steps: 9, Seed: 1, Postprocess upscale by: 4, Postprocess upscaler: R-ESRGAN 4x+",
+            "Upscaler R-ESRGAN 4x+ was left out: ask for it with the picture that comes.",
+        ),
+    ],
+    ids=["ours", "theirs of 2023", "plot", "upscaler"],
+)
+def test_what_takes_a_picture_is_left_out_with_what_to_type_for_it(settings: str, note: str) -> None:
+    reading = to_fields(f"a\n{settings}")
+
+    assert reading.notes == (note,)
+    assert reading.unknown == {}
+
+
+def test_no_setting_of_ours_is_unknown_to_our_reader() -> None:
+    everything = a_request(
+        init_image="x",
+        mask="m",
+        mask_padding=0,
+        hires_fix=HIRES,
+        control=CONTROL,
+        tiling=True,
+        enlarge=2,
+        clip_skip=2,
+        guidance_rescale=0.5,
+        variation_strength=0.5,
+        plot={"x": {"field": "steps", "values": ["2"]}},
+    )
+    facts = ModelFacts(
+        "coast", "0a1b2c3d4e", "soft", "0a1b2c3d4e", {"l": "00112233aabb"}, {"e": "00112233aabb"}, "easel 1"
+    )
+
+    assert to_fields(describe(everything, facts)).unknown == {}
+
+
+@pytest.mark.parametrize("name", ["ControlNet 0", "X Values"])
+def test_a_long_value_is_read_in_linear_time(name: str) -> None:
+    value = "(a: (" * 100_000
+
+    began = time.process_time()
+    to_fields(f'a\nSteps: 9, Script: X/Y/Z plot, X Type: Steps, {name}: "{value}"')
+
+    assert time.process_time() - began < 2

@@ -110,6 +110,22 @@ def test_the_same_result_written_twice_counts_as_written(queue: JobQueue) -> Non
     lease.close()
 
 
+def test_a_result_written_again_after_the_books_were_closed_is_not_late(queue: JobQueue) -> None:
+    job = a_job()
+    queue.put(job)
+    lease = worker(queue)
+    (claimed,) = lease.claim(room=1)
+    result = result_of(job, pictures=("p",))
+    assert lease.finish(claimed, result)
+
+    assert lease.finish(claimed, result)
+    assert not lease.finish(claimed, result_of(job, pictures=("another",)))
+
+    assert queue.state(job.id).result == result
+    assert queue.rq.finished_job_registry.get_job_ids() == [job.id]
+    lease.close()
+
+
 def test_a_worker_that_hears_nothing_stops_all_the_same(queue: JobQueue) -> None:
     job = a_job()
     queue.put(job)
@@ -251,7 +267,10 @@ def test_rq_suspend_pauses_the_line_and_resume_goes_on(redis_url: str, queue: Jo
     with working(redis_url, SketchRenderer()):
         until(lambda: queue.workers() == 1)
         rq("suspend")
-        time.sleep(2)
+        for _ in range(2):
+            # Between two of its beats a worker has looked whether it should pause.
+            last = queue.connection.hget("rq:worker:w1", "last_heartbeat")
+            until(lambda last=last: queue.connection.hget("rq:worker:w1", "last_heartbeat") != last)  # type: ignore[misc]
         job = a_job()
         queue.put(job)
         began, busy = time.monotonic(), time.process_time()

@@ -4,14 +4,13 @@ import json
 import logging
 import signal
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from redis import Redis
 
-from easel.errors import Expired, Untrusted
+from easel.errors import Expired, QueueDown, Untrusted
 from easel.job_queue import names
 from easel.job_queue.envelope import seal, unseal
 from easel.job_queue.lease_worker import give_back
@@ -157,6 +156,10 @@ def test_rubbish_in_the_registers_does_not_keep_the_jobs_of_the_dead(queue: JobQ
     assert queue.connection.zcard(queue.rq.started_job_registry.key) == 0
 
 
+def complaints(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [one for one in caplog.records if one.name.startswith(("easel", "worker"))]
+
+
 def test_a_broken_line_is_neither_spun_on_nor_died_of(
     redis_url: str, queue: JobQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -165,14 +168,47 @@ def test_a_broken_line_is_neither_spun_on_nor_died_of(
     queue.put(job)
 
     with working(redis_url, SketchRenderer()), caplog.at_level(logging.ERROR):
-        time.sleep(1.5)
-        complaints = len([one for one in caplog.records if one.name.startswith(("easel", "worker"))])
+        until(lambda: len(complaints(caplog)) >= 2)
         queue.connection.delete(queue.rq.intermediate_queue_key)
         result = over(queue, job.id).result
 
-    assert 1 <= complaints <= 4
+    first, second, *_ = complaints(caplog)
+    assert second.created - first.created > 0.5
     assert result is not None
     assert result.failure is None
+
+
+REFUSALS: dict[str, tuple[Spoil, Spoil]] = {
+    "it is full": (
+        lambda redis, _: redis.config_set("maxmemory", 1),
+        lambda redis, _: redis.config_set("maxmemory", 0),
+    ),
+    "it is read-only": (
+        lambda redis, _: redis.replicaof("127.0.0.1", "1"),
+        lambda redis, _: redis.replicaof("NO", "ONE"),
+    ),
+    "the line is a string": (
+        lambda redis, _: redis.set("rq:queue:images", "rubbish"),
+        lambda redis, _: redis.delete("rq:queue:images"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("refuse", "relent"), REFUSALS.values(), ids=REFUSALS)
+def test_a_redis_that_refuses_counts_as_away_and_the_log_says_why(
+    queue: JobQueue, caplog: pytest.LogCaptureFixture, refuse: Spoil, relent: Spoil
+) -> None:
+    job = a_job()
+    refuse(queue.connection, job.id)
+
+    try:
+        with caplog.at_level(logging.ERROR), pytest.raises(QueueDown):
+            queue.put(job)
+    finally:
+        relent(queue.connection, job.id)
+
+    assert "Redis refuses" in caplog.text
+    assert queue.waiting() == 0
 
 
 def test_a_worker_whose_own_key_was_spoiled_makes_it_anew(redis_url: str, queue: JobQueue) -> None:

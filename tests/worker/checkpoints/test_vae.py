@@ -29,6 +29,7 @@ SAYS = """
       house: {kind: vae, path: VAE/house.safetensors}
       foreign: {kind: vae, path: VAE/foreign.safetensors, base: sdxl}
       deep: {kind: vae, path: VAE/deep.safetensors}
+      furnished: {kind: checkpoint, path: Stable-diffusion/furnished.safetensors, defaults: {vae: house}}
 """
 
 
@@ -48,6 +49,7 @@ def models(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Models:
     save_file(deeper, place.models / "VAE" / "deep.safetensors")
     single = save_single(tiny_checkpoint(Base.SD15), place.models / "Stable-diffusion" / "tiny.safetensors")
     changed(single, place.models / "Stable-diffusion" / "bare.safetensors", without(VAE))
+    changed(single, place.models / "Stable-diffusion" / "furnished.safetensors", without(VAE))
     place.says(SAYS)
     return Models(WatchedLibrary(place.settings()), device=CPU)
 
@@ -134,6 +136,12 @@ def test_a_checkpoint_without_vae_draws_with_one_that_is_named(models: Models) -
 
     assert difference(image, tools.develop(asked(checkpoint="tiny", vae="house"), latents)[0]) == 0
     assert Previewer().preview(tools.checkpoint(request), latents, tools.kept_vae(request))
+
+
+def test_a_checkpoint_without_vae_takes_the_one_that_its_card_names(models: Models) -> None:
+    checkpoint = models.checkpoint("furnished")
+
+    assert models.vae(asked(), checkpoint) is models.vae(asked(vae="house"), checkpoint)
 
 
 @pytest.mark.parametrize(

@@ -36,15 +36,18 @@ def overflowing(vae: Any) -> None:
 class Small:
     """Memory that holds only so many latents at once."""
 
-    def __init__(self, vae: Any, most: int) -> None:
+    def __init__(self, vae: Any, most: int, fault: Exception | None = None) -> None:
         self.sizes: list[int] = []
+        self._fault = fault or RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"
+        )
         self._most = most
         vae.decoder.register_forward_pre_hook(self._enter)
 
     def _enter(self, _: object, args: tuple[Tensor, ...]) -> None:
         self.sizes.append(args[0].shape[-2] * args[0].shape[-1] * len(args[0]))
         if self.sizes[-1] > self._most:
-            raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory")
+            raise self._fault
 
 
 def test_pixels_are_those_of_diffusers(vae: Any) -> None:
@@ -118,8 +121,9 @@ def test_what_does_not_fit_is_decoded_in_pieces(vae: Any, tiling: bool) -> None:
     assert torch.corrcoef(torch.stack([pixels.flatten(), expected.flatten()]))[0, 1] > 0.9
 
 
-def test_pieces_get_smaller_until_they_fit(vae: Any) -> None:
-    memory = Small(vae, 300)
+@pytest.mark.parametrize("fault", [None, torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
+def test_pieces_get_smaller_until_they_fit(vae: Any, fault: Exception | None) -> None:
+    memory = Small(vae, 300, fault)
 
     decode(vae, torch.zeros(1, 4, 16, 64))
 

@@ -1,6 +1,7 @@
 """Faults in one engine: want of memory, a culprit among neighbours, a lost device."""
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import torch
 from easel.errors import OutOfMemory, RenderError
 from tests.fakes.engine_jobs import Run, Watch, alone, plan, small, tiny, unlikeness, wide_engine
 from worker.conditioning.plan import PromptPlan
+from worker.engine.engine import Engine
+from worker.engine.memory import offload
 
 NEAR = 1e-5
 
@@ -55,6 +58,54 @@ def test_what_does_not_fit_at_all_fails_with_advice_and_the_engine_lives_on(capl
     assert isinstance(run.failures["one"].error, OutOfMemory)
     assert "64x64. Please ask for a smaller one" in str(run.failures["one"].error)
     assert set(Run(engine).latents) == {"two"}
+
+
+def test_what_does_not_fit_beside_other_things_is_drawn_after_they_were_moved() -> None:
+    checkpoint, things = tiny(), ["other checkpoints", "the text encoder"]
+
+    with Watch() as watch:
+
+        def relieve(of: object) -> bool:
+            assert of is checkpoint
+            moved = bool(things) and bool(things.pop())
+            watch.most = 1000 if not things else 0
+            return moved
+
+        engine = Engine("cpu", relieve=relieve)
+        engine.admit("one", small(steps=2), checkpoint, plan(checkpoint))
+        watch.most = 0
+        run = Run(engine)
+
+    assert things == []
+    assert unlikeness(run.latents["one"], alone(small(steps=2), checkpoint, plan(checkpoint))) < NEAR
+
+
+class OnAGpu:
+    """A module as far as moving it goes."""
+
+    def __init__(self) -> None:
+        self.device = torch.device("cuda", 0)
+
+    def parameters(self) -> Iterator["OnAGpu"]:
+        yield self
+
+    def to(self, device: str) -> None:
+        self.device = torch.device(device)
+
+
+def test_what_moves_into_ram_gives_room_once() -> None:
+    one, other = OnAGpu(), OnAGpu()
+
+    assert [offload(one, other), offload(one, other)] == [True, False]
+    assert {one.device.type, other.device.type} == {"cpu"}
+
+
+def test_what_is_in_ram_already_gives_no_room() -> None:
+    here, missing = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2, device="meta")
+
+    assert not offload(here, missing)
+
+    assert missing.weight.device.type == "meta"
 
 
 def test_only_the_culprit_fails_and_its_neighbours_go_on(caplog: pytest.LogCaptureFixture) -> None:

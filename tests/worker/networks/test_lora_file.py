@@ -118,3 +118,12 @@ def test_a_file_for_another_shape_or_other_parts_does_not_fit(tmp_path: Path) ->
     for weights, told in ((narrow, "does not fit this one"), (elsewhere, "nothing in it means a part")):
         with pytest.raises(ModelUnusable, match=f"The LoRA `style` was made for another kind of checkpoint: .*{told}"):
             checkpoint.wardrobe.fit(written(tmp_path, weights), checkpoint)
+
+
+def test_a_checkpoint_that_repaints_takes_all_but_the_entrance(tmp_path: Path) -> None:
+    checkpoint = tiny(Base.SD15, in_channels=9)
+    lora = written(tmp_path, good() | {"lora_unet_conv_in.diff": torch.ones(16, 4, 3, 3)})
+
+    fitting = checkpoint.wardrobe.fit(lora, checkpoint)
+
+    assert (len(fitting.changes["unet"]), fitting.foreign) == (1, 1)

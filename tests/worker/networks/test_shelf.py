@@ -31,6 +31,7 @@ SAYS = """
     models:
       tiny: {kind: checkpoint, path: Stable-diffusion/tiny, base: sd15}
       ink: {kind: lora, path: Lora/ink.safetensors, aliases: [tusche], autov3: 0123456789ab}
+      glow: {kind: embedding, path: embeddings/glow.safetensors, sha256: %s}
 """
 
 ACTIVATED = {"activation_func": "relu", "activate_output": "false"}
@@ -51,7 +52,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     odd = {"lora_unet_no_such_place.diff": torch.ones(3, 3), "whatever": torch.ones(1)}
     save_file(_few(train_checkpoint(sd), 1) | odd, loras / "odd.safetensors")
     save_file(_hypernetwork(), _in(place.models / "hypernetworks", "bend.safetensors"), ACTIVATED)
-    place.says(SAYS)
+    save_file({"emb_params": torch.ones(2, 32)}, _in(place.models / "embeddings", "glow.safetensors"))
+    place.says(SAYS % ("ab" * 32))
     return place
 
 
@@ -186,10 +188,13 @@ def test_what_matched_nothing_is_told(renderer: DiffusersRenderer) -> None:
 
 
 def test_the_infotext_names_the_hashes_that_are_known(renderer: DiffusersRenderer) -> None:
-    finished = drawn(renderer, asked(steps=1, prompt="a fox <lora:tusche:0.5> <lora:ink:0.1>"))
+    prompt = "a fox <lora:tusche:0.5> <lora:ink:0.1>"
+    finished = drawn(renderer, asked(steps=1, prompt=prompt, negative_prompt="glow"))
 
     assert isinstance(finished, Finished)
-    assert parse(finished.infotexts[0]).settings["Lora hashes"] == "tusche: 0123456789ab, ink: 0123456789ab"
+    settings = parse(finished.infotexts[0]).settings
+    assert settings["Lora hashes"] == "tusche: 0123456789ab, ink: 0123456789ab"
+    assert settings["TI hashes"] == "glow: ababababab"
 
 
 def test_a_file_is_read_again_once_it_changes(place: Place, models: Models) -> None:

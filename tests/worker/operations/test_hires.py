@@ -129,3 +129,26 @@ def test_prompts_change_over_the_steps_that_are_taken(workshop: Workshop) -> Non
 
     assert [one.prompt_steps for one in drawn.passes] == [0, 4]
     assert drawn.passes[1].request.steps == 8
+
+
+@pytest.mark.parametrize(
+    ("edited", "said_second"),
+    [
+        ("a [cat:dog:0.5]", "a dog"),
+        ("a [cat:dog:3]", "a dog"),
+        ("a [cat:dog:2.0]", "a cat"),
+        ("a [cat:dog:9]", "a cat"),
+    ],
+)
+def test_the_second_pass_takes_up_an_edited_prompt_where_the_first_left_it(
+    workshop: Workshop, edited: str, said_second: str
+) -> None:
+    request = asked(steps=4, prompt="a cat", hires_fix={"denoising_strength": 0.5})
+    second = workshop.draw(request).passes[1]
+    checkpoint = workshop.checkpoint()
+    told = second.request.changed(steps=4)
+
+    plan = workshop.models.plan(told.changed(prompt=edited), checkpoint, first_pass_steps=second.first_pass_steps)
+
+    spoken = workshop.models.plan(told.changed(prompt=said_second), checkpoint).at(0)[0][0][0].embeds
+    assert [torch.equal(plan.at(step)[0][0][0].embeds, spoken) for step in range(4)] == [True] * 4
