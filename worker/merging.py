@@ -132,7 +132,9 @@ def merge(recipe: Recipe, locate: Callable[[ModelCard], Path], out: Path) -> Non
 def entry(recipe: Recipe, path: str) -> dict[str, Any]:
     """Return what models.yaml should say about the new checkpoint: what its parent is asked with, it is asked with."""
     parent = recipe.cards[0].model_dump(mode="json", exclude_defaults=True, exclude_none=True)
-    kept = {field: parent[field] for field in ("base", "family", "enlarge", "defaults") if field in parent}
+    kept: dict[str, Any] = {
+        field: parent[field] for field in ("base", "family", "enlarge", "defaults") if field in parent
+    }
     return {"kind": "checkpoint", "path": path, **kept}
 
 
