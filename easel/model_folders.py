@@ -182,7 +182,7 @@ def _looked(walk: _Walk, place: _Place, beside: Mapping[str, os.DirEntry[str]]) 
             if _parted(entry.name)[1] in SUFFIXES:
                 yield _file(entry, place, beside)
         elif Path(entry.path, INDEX).is_file():
-            yield from _diffusers(walk, entry, place)
+            yield from _diffusers(walk, entry, place, beside)
     except FileNotFoundError:
         # Taken away while we looked; the next walk will not see it.
         return
@@ -202,17 +202,25 @@ def _file(entry: os.DirEntry[str], place: _Place, beside: Mapping[str, os.DirEnt
         size=states[0].st_size,
         stamp=tuple(number for state in states for number in (state.st_size, state.st_mtime_ns)),
         infos=infos,
-        preview=next((stem + suffix for suffix in PREVIEWS if stem + suffix in beside), ""),
+        preview=_preview(stem, beside),
     )
 
 
-def _diffusers(walk: _Walk, entry: os.DirEntry[str], place: _Place) -> Iterator[Found]:
+def _diffusers(
+    walk: _Walk, entry: os.DirEntry[str], place: _Place, beside: Mapping[str, os.DirEntry[str]]
+) -> Iterator[Found]:
     parts = sorted(Path(entry.path).rglob("*"))
     if not all(_allowed(walk, part) for part in parts if part.is_symlink()):
         return
     states = [part.stat() for part in parts if part.is_file()]
     size, newest = sum(state.st_size for state in states), max(state.st_mtime_ns for state in states)
-    yield Found(place.root, place.path, ModelKind.CHECKPOINT, size, (size, newest, len(states)))
+    stamp = (size, newest, len(states))
+    preview = _preview(entry.name, beside)
+    yield Found(place.root, place.path, ModelKind.CHECKPOINT, size, stamp, preview=preview)
+
+
+def _preview(stem: str, beside: Mapping[str, os.DirEntry[str]]) -> str:
+    return next((stem + suffix for suffix in PREVIEWS if stem + suffix in beside), "")
 
 
 def _parted(name: str) -> tuple[str, str]:

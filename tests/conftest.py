@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,11 @@ KEY = b"k" * 32
 
 # Several tests and their child processes share few cores.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each worker has one core: threads that wait for each other across workers cost more than they bring.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 # python-telegram-bot warns about the type of `retry_after` unless told which one is wanted.
 os.environ.setdefault("PTB_TIMEDELTA", "1")
 

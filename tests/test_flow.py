@@ -233,7 +233,7 @@ async def test_what_is_asked_on_telegram_is_painted_as_diffusers_paints_it(studi
 
     for shown in (message, second):
         await studio.telegram.click(shown, LABELS["delete"])
-    await studio.telegram.wait_for(lambda: not studio.telegram.private.from_bot, 10)
+    await studio.telegram.wait_for(lambda: not studio.telegram.private.from_bot, 60)
 
 
 async def test_the_command_line_shares_the_worker_and_the_demos_pictures_are_enlarged(studio: Studio) -> None:

@@ -4,18 +4,22 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
-from easel.catalog import ModelCard, ModelKind
-from easel.errors import RenderError, UnknownModel
+from easel.catalog import Base, ModelCard, ModelKind
+from easel.errors import ModelUnusable, RenderError, UnknownModel
 from easel.jobs import ImageRequest
 from easel.library import Library
 from worker.checkpoints.checkpoint import Checkpoint
 from worker.checkpoints.hot import CheckpointCache
+from worker.checkpoints.load import read_card
+from worker.checkpoints.parts import Parts
+from worker.checkpoints.single_file import no_lender
 from worker.checkpoints.vae import VaeCache, own_vae
 from worker.conditioning.encoder import Encoder
 from worker.conditioning.plan import PromptPlan
@@ -63,6 +67,7 @@ class Models:
             dtype=dtype,
             on_leave=self._let_go,
         )
+        self._checkpoints.read = self._read
         self._vaes = VaeCache(library.path, device=device)
         self._upscalers = UpscalerCache(library.path, device=device, dtype=dtype)
         self._controlnets = ControlNetCache(library.path)
@@ -83,6 +88,19 @@ class Models:
         card = self.card(name)
         with self._loading:
             return self._checkpoints.get(card, self._alone())
+
+    def _read(self, card: ModelCard, path: Path) -> Parts:
+        return read_card(card, path, self._lend)
+
+    def _lend(self, card: ModelCard, base: Base, width: int) -> Parts:
+        for donor in self._library.catalog.cards(ModelKind.CHECKPOINT):
+            if donor.name == card.name or (donor.base, donor.context_dim) != (base, width):
+                continue
+            try:
+                return read_card(donor, self._library.path(donor))
+            except ModelUnusable as error:
+                log.debug("%s lends no text encoder: %s", donor.name, error)
+        return no_lender(card, base, width)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -72,8 +72,8 @@ def _checkpoint(weights: Weights) -> Identified | None:
         # An empty tensor of this name, beside `v_pred`, as NoobAI's and ComfyUI's files have it.
         zero_snr=weights.starts("ztsnr\n"),
     )
-    problem = _variant(weights, channels, context, labelled=labelled) or _missing(weights)
-    return seen.changed(problem=problem)
+    # A file may lack its text encoder and VAE: another checkpoint of the same base lends the one, the other can be chosen.
+    return seen.changed(problem=_variant(weights, channels, context, labelled=labelled))
 
 
 def _variant(weights: Weights, channels: int, context: int, *, labelled: bool) -> str:
@@ -88,14 +88,6 @@ def _variant(weights: Weights, channels: int, context: int, *, labelled: bool) -
     if labelled and full_size and not weights.holds("middle_block.1.transformer_blocks.9.", "middle_block.1.proj_in\n"):
         return f"This is a cut-down SDXL such as SSD-1B or Vega; {_OURS}."
     return ""
-
-
-def _missing(weights: Weights) -> str:
-    if weights.starts("cond_stage_model.", "conditioner."):
-        # A VAE can be chosen beside it.
-        return ""
-    parts = "the text encoder" if weights.starts("first_stage_model.", "vae.") else "the text encoder and the VAE"
-    return f"It lacks {parts}; please install a version with all its parts in one file."
 
 
 def _controlnet(weights: Weights) -> Identified | None:

@@ -176,9 +176,9 @@ def test_five_thousand_cards_answer_while_a_person_types(typed: str) -> None:
     catalog = Catalog([lora(name, title=name.replace("_", " ").title()) for name in names])
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.thread_time()
         catalog.search(ModelKind.LORA, typed, base=Base.SDXL)
-        times.append(time.perf_counter() - started)
+        times.append(time.thread_time() - started)
 
     # 10 ms on a free core; five times that on a busy one.
     assert min(times) < 0.05

@@ -170,14 +170,6 @@ FOREIGN: dict[str, tuple[Shapes, str]] = {
     ),
     "too many vectors": ({"emb_params": (129, 768)}, "Nothing in it looks like a model"),
     "unclip": (checkpoint("sdxl", context=1024), "unCLIP"),
-    "no text encoder": (
-        {name: shape for name, shape in checkpoint("sd15").items() if not name.startswith("cond")},
-        "lacks the text encoder",
-    ),
-    "only unet": (
-        {name.removeprefix(UNET): shape for name, shape in checkpoint("sdxl").items() if name.startswith(UNET)},
-        "lacks the text encoder and the VAE",
-    ),
     "diffusers unet": ({"down_blocks.0.resnets.0.conv1.weight": (8, 8, 3, 3)}, "only a UNet"),
     "text encoder": ({"text_model.encoder.layers.0.mlp.fc1.weight": (8, 8)}, "only a text encoder"),
     "something else": ({"bert.pooler.dense.weight": (8, 8)}, "Nothing in it looks like a model"),

@@ -100,18 +100,18 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
 def test_a_bomb_costs_neither_time_nor_memory(tmp_path: Path, bomb: Callable[[], bytes]) -> None:
     file = raw_safetensors(tmp_path / "x.safetensors", bomb(), 8)
-    started = time.process_time()
+    started = time.thread_time()
     with pytest.raises(ModelUnusable):
         read_header(file)
-    seconds = time.process_time() - started
+    seconds = time.thread_time() - started
     tracemalloc.start()
     with pytest.raises(ModelUnusable):
         read_header(file)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    # 50 ms on a free core; five times that on a busy one.
-    assert seconds < 0.25
+    # 50 ms on a free core; ten times that on a busy one.
+    assert seconds < 0.5
     assert peak < 64 * 2**20
 
 

@@ -173,10 +173,12 @@ def test_a_diffusers_folder_is_one_checkpoint_and_its_parts_may_not_lead_outside
                 copy.write_bytes(file.read_bytes())
     (place.models / "Stable-diffusion" / "leak" / "vae" / "more.safetensors").symlink_to(tmp_path / "x")
     (tmp_path / "x").touch()
+    (place.models / "Stable-diffusion" / "demo.v1.preview.png").touch()
 
     catalog, problems = place.load()
 
     assert names(catalog) == ["demo.v1"]
+    assert catalog.checkpoint("demo.v1").preview == "Stable-diffusion/demo.v1.preview.png"
     assert catalog.checkpoint("demo.v1").defaults == Defaults(width=128, height=128)
     assert len(problems) == 1
 

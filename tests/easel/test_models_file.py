@@ -205,12 +205,12 @@ def test_aliases_may_share_defaults() -> None:
 )
 def test_bombs_are_refused_at_once(bomb: str) -> None:
     refused("[]")
-    started = time.process_time()
+    started = time.thread_time()
 
     refused(bomb)
 
-    # Five times the 50 ms that it may take, for a busy machine; without the bounds each takes seconds or all memory.
-    assert time.process_time() - started < 0.25
+    # Ten times the 50 ms that it may take, for a busy machine; without the bounds each takes seconds or all memory.
+    assert time.thread_time() - started < 0.5
 
 
 def test_a_new_entry_is_written_below_the_others_and_the_rest_stays_as_it_was(file: Path) -> None:

@@ -61,7 +61,7 @@ async def open_door(discord: FakeDiscord, commands: Commands, settings: Settings
             await door
 
 
-async def until(look: Callable[[], T], timeout_s: float = 10.0) -> T:
+async def until(look: Callable[[], T], timeout_s: float = 60) -> T:
     """Return what `look` finds, once it is truthy."""
     deadline = time.monotonic() + timeout_s
     while not (found := look()):

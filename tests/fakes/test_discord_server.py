@@ -44,7 +44,7 @@ async def test_a_client_logs_in_and_sees_the_guild(discord: FakeDiscord, bot: Ti
 async def test_a_command_is_deferred_then_edited_into_a_picture(discord: FakeDiscord, bot: TinyBot) -> None:
     interaction = await discord.slash("imagine", {"prompt": "a cat", "count": 2})
 
-    assert await interaction.acknowledged < 1
+    assert await interaction.acknowledged < 3
     message = await interaction.wait_for(lambda message: bool(message.attachments))
     assert message is await interaction.message
     assert [state.loading for state in message.history] == [True, False, False]
@@ -123,7 +123,7 @@ async def test_autocomplete_offers_what_fits_and_says_how_long_it_took(discord: 
     suggestions = await discord.autocomplete("imagine", "model", "real", {"prompt": "a cat"})
 
     assert suggestions.values == [MODELS[1]]
-    assert 0 < suggestions.elapsed_s < 1
+    assert 0 < suggestions.elapsed_s < 3
 
 
 async def test_the_app_sends_nothing_that_the_form_does_not_allow(discord: FakeDiscord, bot: TinyBot) -> None:

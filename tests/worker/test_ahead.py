@@ -31,7 +31,7 @@ def looking_ahead(queue: JobQueue, models: Models) -> Iterator[None]:
         yield
 
 
-def until(check: Callable[[], bool], seconds: float = 15) -> None:
+def until(check: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline, "it did not happen in time"

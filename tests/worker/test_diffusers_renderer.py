@@ -23,7 +23,7 @@ from worker.diffusers_renderer import DiffusersRenderer
 from worker.renderer import Event, Failed, Finished, Stepped
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 60
+PATIENCE_S = 110
 
 
 @pytest.fixture

@@ -27,11 +27,11 @@ def working(redis_url: str, renderer: Renderer, *, grace_s: float = 10) -> Itera
         thread.start()
         yield stop
         stop.set()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
 
-def until(check: Callable[[], bool], seconds: float = 15) -> None:
+def until(check: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -35,7 +35,7 @@ Supervisor(json_devices, live, redis_url=url, key={KEY!r}).run()
 """
 
 
-def until(check: Callable[[], bool], seconds: float = 20) -> None:
+def until(check: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline, "it did not happen in time"

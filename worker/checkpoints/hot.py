@@ -15,8 +15,9 @@ from easel.errors import OutOfMemory
 from worker.checkpoints.build import build, pour, pourable, preferred_dtype
 from worker.checkpoints.checkpoint import Checkpoint
 from worker.checkpoints.keeping import Keeping
+from worker.checkpoints.load import read_card
 from worker.checkpoints.parts import Parts
-from worker.checkpoints.ram import RamTier, Wanted
+from worker.checkpoints.ram import RamTier, Read, Wanted
 from worker.networks.wardrobe import Wardrobe
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,9 @@ class CheckpointCache:
         self._budget = budget
         self._on_leave = on_leave or (lambda name: None)
         self._keeping = Keeping()
-        self._ram = RamTier(self._keeping, budget=ram_budget)
+        self.read: Read = read_card
+        """How a card's files become parts."""
+        self._ram = RamTier(self._keeping, budget=ram_budget, read=self._parts)
         self._warm: dict[str, _Warm] = {}
 
     @property
@@ -120,6 +123,9 @@ class CheckpointCache:
         for name in self.warm:
             self._drop(name)
         self._give_back_memory()
+
+    def _parts(self, card: ModelCard, path: Path) -> Parts:
+        return self.read(card, path)
 
     def _wanted(self, card: ModelCard) -> Wanted:
         return Wanted.of(card, self._locate(card))

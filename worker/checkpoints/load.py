@@ -10,7 +10,7 @@ from worker.checkpoints.build import build, preferred_dtype
 from worker.checkpoints.checkpoint import Checkpoint
 from worker.checkpoints.folder import folder_base, read_folder
 from worker.checkpoints.parts import Parts
-from worker.checkpoints.single_file import read_file
+from worker.checkpoints.single_file import Lend, no_lender, read_file
 
 __all__ = ["build", "folder_base", "load_card", "load_folder", "preferred_dtype", "read_card"]
 
@@ -25,9 +25,10 @@ def load_card(card: ModelCard, path: Path, device: torch.device, dtype: torch.dt
     return build(read_card(card, path), device, dtype)
 
 
-def read_card(card: ModelCard, path: Path) -> Parts:
+def read_card(card: ModelCard, path: Path, lend: Lend = no_lender) -> Parts:
     """Read what lies at `path`, a folder or a file, as the card describes it; raises ModelUnusable."""
-    parts = read_folder(path, card.name, card.base or folder_base(path)) if path.is_dir() else read_file(path, card)
+    folder = path.is_dir()
+    parts = read_folder(path, card.name, card.base or folder_base(path)) if folder else read_file(path, card, lend)
     scheduler = dict(parts.scheduler_config)
     if card.prediction_type:
         scheduler["prediction_type"] = card.prediction_type

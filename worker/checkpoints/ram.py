@@ -42,14 +42,19 @@ class Wanted:
         return cls(card, card.name, path, card.base, card.prediction_type, card.zero_snr, stamp)
 
 
+Read = Callable[[ModelCard, Path], Parts]
+"""Reads what lies at a path as the card describes it; raises ModelUnusable."""
+
+
 class RamTier:
     """Keeps parts by name, those worth most; any thread may use it.
 
     They are mapped files, so what is kept is the system's page cache, and other programs that need memory come first.
     """
 
-    def __init__(self, keeping: Keeping, *, budget: int) -> None:
+    def __init__(self, keeping: Keeping, *, budget: int, read: Read = read_card) -> None:
         self._keeping = keeping
+        self._read = read
         self._budget = budget
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[Wanted, Parts]] = {}
@@ -66,7 +71,7 @@ class RamTier:
             kept, parts = self._kept.get(wanted.name, (None, None))
         if parts is not None and kept == wanted:
             return parts
-        parts = read_card(wanted.card, wanted.path)
+        parts = self._read(wanted.card, wanted.path)
         with self._lock:
             self._keep(wanted, parts)
         return parts

