@@ -233,7 +233,10 @@ async def test_a_chat_that_asked_to_wait_is_left_alone_by_all_pictures(
         await asyncio.to_thread(end, queue, second[0], a_picture())
         await telegram.wait_for(lambda: second[1].photo and first[1].photo, timeout=60)
 
-    assert [call.status for call in telegram.calls("editMessageMedia")] == [429, 200, 200]
+    # Words about either may be under way when the first refusal comes; after it, nothing is tried in vain.
+    edits = [call.status for call in telegram.requests if call.method.startswith("edit")]
+    assert 1 <= edits.count(429) <= 2
+    assert 429 not in edits[edits.index(200) :]
 
 
 async def test_a_picture_is_not_shown_twice_when_the_answer_to_its_post_is_lost(
