@@ -3,11 +3,10 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import torch
 
-Words = ParamSpec("Words")
 Result = TypeVar("Result")
 
 
@@ -25,27 +24,19 @@ class Darkroom:
         self._cores = torch.get_num_threads()
         self._threads: list[threading.Thread] = []
 
-    def submit(self, work: Callable[Words, Result], /, *args: Words.args, **kwargs: Words.kwargs) -> "Future[Result]":
-        """Do `work` with one core, or on a device of its own."""
-        return self._start(lambda: work(*args, **kwargs), 1)
-
-    def submit_alone(
-        self, work: Callable[Words, Result], /, *args: Words.args, **kwargs: Words.kwargs
-    ) -> "Future[Result]":
-        """Do `work` with all cores, which the engine does not need meanwhile."""
-        return self._start(lambda: work(*args, **kwargs), self._cores)
+    def submit(self, work: Callable[[], Result], *, alone: bool) -> "Future[Result]":
+        """Do `work`, on a CPU with one core, or with all of them where it is `alone`: the engine needs none meanwhile."""
+        future: Future[Result] = Future()
+        cores = self._cores if alone else 1
+        thread = threading.Thread(target=self._live, args=(work, future, cores), name="darkroom", daemon=True)
+        self._threads = [*(one for one in self._threads if one.is_alive()), thread]
+        thread.start()
+        return future
 
     def close(self) -> None:
         """Wait for what is under way; the futures of the rest should have been cancelled."""
         for thread in self._threads:
             thread.join()
-
-    def _start(self, work: Callable[[], Result], cores: int) -> "Future[Result]":
-        future: Future[Result] = Future()
-        thread = threading.Thread(target=self._live, args=(work, future, cores), name="darkroom", daemon=True)
-        self._threads = [*(one for one in self._threads if one.is_alive()), thread]
-        thread.start()
-        return future
 
     def _live(self, work: Callable[[], Result], future: "Future[Result]", cores: int) -> None:
         with self._places:

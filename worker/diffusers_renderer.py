@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -184,8 +185,7 @@ class DiffusersRenderer:
             self._develop(work, answers)
 
     def _develop(self, work: _Work, latents: list[Tensor] | None) -> None:
-        submit = self._darkroom.submit if self._engine.busy else self._darkroom.submit_alone
-        work.developing = submit(_develop, work, latents)
+        work.developing = self._darkroom.submit(partial(_develop, work, latents), alone=not self._engine.busy)
 
     def _stepped(self, work: _Work) -> renderer.Stepped:
         preview = b""
