@@ -326,7 +326,7 @@ async def test_without_a_worker_the_placeholder_says_so() -> None:
 
 async def test_ctrl_c_lets_a_picture_be_finished_and_leaves_nothing_behind(studio: Studio, tell: Tell) -> None:
     up, before = studio.up, len(studio.product.running)
-    message = await studio.say("/imagine a red apple --steps 40 --size 64x64")
+    message = await studio.say("/imagine a red apple --steps 150 --size 64x64")
     await studio.telegram.wait_for(lambda: message.words.startswith("Drawing: "), PAINT_S)
     pressed = time.monotonic()
 
